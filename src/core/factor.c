@@ -1,0 +1,482 @@
+/*
+ * factor.c
+ *	  Implicit ALS: solving one side's factors exactly while the other is fixed.
+ *
+ * factor.h has the equations. Rows with fewer entries than factors are solved in
+ * their dual form, the others by accumulating the normal equations block by block.
+ * Everything here works on one thread; ranges of rows are independent.
+ */
+#include "factor.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <cblas.h>
+
+#include "cholesky.h"
+#include "rng.h"
+#include "simd.h"
+
+/* Entries gathered at a time in the normal equations of a long row: 128 x 64 floats fit into L1. */
+#define BLOCK 128
+
+extern void dsyevd_(const char *job, const char *uplo, const int *n, double *a, const int *lda, double *w,
+					double *work, const int *lwork, int *iwork, const int *liwork, int *info);
+
+/* The solver's scratch memory; all parts are 64-byte aligned. */
+typedef struct Workspace
+{
+	size_t		ld;
+	float	   *scale;			/* ld: D^-1/2 */
+	float	   *gathered;		/* max(factors, BLOCK) x ld: S */
+	float	   *transposed;		/* ld x ld: S' of a short row */
+	float	   *root;			/* max(factors, BLOCK) padded: s, then z */
+	float	   *system;			/* ld x ld: I + SS' or I + S'S */
+	float	   *right;			/* ld: S's */
+	float	   *v;				/* ld */
+} Workspace;
+
+static size_t
+gathered_rows(int factors)
+{
+	return kpx_ld(factors > BLOCK ? factors : BLOCK);
+}
+
+size_t
+kpx_solve_workspace_size(int factors)
+{
+	if (factors < 1 || factors > KPX_MAX_FACTORS)
+		return 0;
+	return sizeof(float) * (gathered_rows(factors) * (kpx_ld(factors) + 1) +
+							kpx_ld(factors) * (2 * kpx_ld(factors) + 3));
+}
+
+static Workspace
+workspace_parts(int factors, void *memory)
+{
+	Workspace	ws;
+	size_t		ld = kpx_ld(factors);
+
+	ws.ld = ld;
+	ws.gathered = memory;
+	ws.root = ws.gathered + gathered_rows(factors) * ld;
+	ws.system = ws.root + gathered_rows(factors);
+	ws.transposed = ws.system + ld * ld;
+	ws.scale = ws.transposed + ld * ld;
+	ws.right = ws.scale + ld;
+	ws.v = ws.right + ld;
+	return ws;
+}
+
+/* D^-1/2 for a row of observed weight total; returns lambda (W + a U). */
+static double
+row_scale(const KpxFixed *fixed, double total, float *scale)
+{
+	double		ridge = fixed->regularization * (total + fixed->unobserved * fixed->unobserved_rows);
+
+	for (size_t k = 0; k < kpx_ld(fixed->factors); k++)
+		scale[k] = (float) (1.0 / sqrt(fixed->unobserved * fixed->gram[k] + ridge));
+	return ridge;
+}
+
+static double
+weight_total(const float *weight, size_t n)
+{
+	double		total = 0;
+
+	for (size_t j = 0; j < n; j++)
+		total += weight[j];
+	return total;
+}
+
+/* S and s of n entries. */
+KPX_CLONES static void
+gather(const float *matrix, size_t ld, const float *scale, const uint32_t *index, const float *weight,
+	   size_t n, float *gathered, float *root)
+{
+	const KpxVec *by = (const KpxVec *) scale;
+
+	for (size_t j = 0; j < n; j++)
+	{
+		const KpxVec *from = (const KpxVec *) (matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld);
+		KpxVec	   *to = (KpxVec *) (gathered + j * ld);
+		float		w = sqrtf(weight[j]);
+
+		if (j + 8 < n)
+		{
+			const float *ahead = matrix + (size_t) (index[j + 8] & 0x7FFFFFFF) * ld;
+
+			for (size_t k = 0; k < ld; k += KPX_LANE)
+				__builtin_prefetch(ahead + k);
+		}
+		for (size_t k = 0; k < ld / KPX_LANE; k++)
+			to[k] = from[k] * by[k] * w;
+		root[j] = w;
+	}
+}
+
+/* to[k][j] = from[j][k] for n rows of ld floats; columns n..ldk of to become zero. */
+KPX_CLONES static void
+transpose(const float *from, size_t ld, size_t n, float *to, size_t ldk)
+{
+	for (size_t k0 = 0; k0 < ld; k0 += KPX_LANE)
+	{
+		for (size_t j = 0; j < n; j++)
+			for (size_t k = k0; k < k0 + KPX_LANE; k++)
+				to[k * ldk + j] = from[j * ld + k];
+		for (size_t j = n; j < ldk; j++)
+			for (size_t k = k0; k < k0 + KPX_LANE; k++)
+				to[k * ldk + j] = 0;
+	}
+}
+
+/*
+ * I + SS' for n rows, its upper triangle in whole lines; leading dimension ldk.
+ * Four rows of the result at a time are sums of lines of S', held in registers;
+ * S has zero rows up to a multiple of four.
+ */
+KPX_CLONES static void
+dual_system(const float *s, size_t ld, size_t n, const float *transposed, float *system, size_t ldk)
+{
+	for (size_t i = 0; i < n; i += 4)
+	{
+		const float *row = s + i * ld;
+
+		for (size_t j = i & ~(size_t) (KPX_LANE - 1); j < n; j += KPX_LANE)
+		{
+			const float *line = transposed + j;
+			KpxVec		sum0 = {0},
+						sum1 = {0},
+						sum2 = {0},
+						sum3 = {0};
+
+			for (size_t k = 0; k < ld; k++, line += ldk)
+			{
+				KpxVec		v = *(const KpxVec *) line;
+
+				sum0 += v * row[k];
+				sum1 += v * row[ld + k];
+				sum2 += v * row[2 * ld + k];
+				sum3 += v * row[3 * ld + k];
+			}
+			*(KpxVec *) (system + i * ldk + j) = sum0;
+			*(KpxVec *) (system + (i + 1) * ldk + j) = sum1;
+			*(KpxVec *) (system + (i + 2) * ldk + j) = sum2;
+			*(KpxVec *) (system + (i + 3) * ldk + j) = sum3;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		system[i * ldk + i] += 1.0f;
+}
+
+/* v = S'z */
+KPX_CLONES static void
+transposed_product(const float *s, size_t ld, size_t n, const float *z, float *v)
+{
+	for (size_t k = 0; k < ld / KPX_LANE; k++)
+	{
+		KpxVec		sum = {0};
+
+		for (size_t j = 0; j < n; j++)
+			sum += ((const KpxVec *) (s + j * ld))[k] * z[j];
+		((KpxVec *) v)[k] = sum;
+	}
+}
+
+static double
+dot_double(const float *a, const float *b, size_t n)
+{
+	double		sum = 0;
+
+	for (size_t k = 0; k < n; k++)
+		sum += (double) a[k] * b[k];
+	return sum;
+}
+
+/* Writes x = D^-1/2 v and adds to the sums. */
+static KpxStatus
+finish_row(const Workspace *ws, double ridge, double objective, float *x, KpxSolveSums *sums)
+{
+	for (size_t k = 0; k < ws->ld; k++)
+		x[k] = ws->scale[k] * ws->v[k];
+	sums->objective += objective;
+	sums->penalty += ridge * dot_double(x, x, ws->ld);
+	return isfinite(sums->objective) && isfinite(sums->penalty) ? KPX_OK : KPX_NOT_FINITE;
+}
+
+/* A row of fewer entries than factors, by the dual system. */
+static KpxStatus
+solve_short(const KpxFixed *fixed, const Workspace *ws, const uint32_t *index, const float *weight, size_t n,
+			float *x, KpxSolveSums *sums)
+{
+	double		ridge = row_scale(fixed, weight_total(weight, n), ws->scale);
+	size_t		ldk = kpx_ld((int) n);
+	size_t		padded = (n + 3) & ~(size_t) 3;
+
+	gather(fixed->matrix, ws->ld, ws->scale, index, weight, n, ws->gathered, ws->root);
+	memset(ws->gathered + n * ws->ld, 0, (padded - n) * ws->ld * sizeof(float));
+	transpose(ws->gathered, ws->ld, n, ws->transposed, ldk);
+	dual_system(ws->gathered, ws->ld, n, ws->transposed, ws->system, ldk);
+	if (!kpx_cholesky(ws->system, ldk, n))
+		return KPX_NOT_FINITE;
+	memcpy(ws->right, ws->root, n * sizeof(float));
+	kpx_cholesky_solve(ws->system, ldk, n, ws->right);
+	transposed_product(ws->gathered, ws->ld, n, ws->right, ws->v);
+	return finish_row(ws, ridge, dot_double(ws->root, ws->right, n), x, sums);
+}
+
+/* Starts the normal equations of a long row: system = I (upper), right = 0. */
+static void
+start_long(const Workspace *ws, int factors)
+{
+	memset(ws->system, 0, (size_t) factors * ws->ld * sizeof(float));
+	for (int k = 0; k < factors; k++)
+		ws->system[(size_t) k * ws->ld + k] = 1.0f;
+	memset(ws->right, 0, ws->ld * sizeof(float));
+}
+
+/* Adds n <= BLOCK entries to the normal equations. */
+static void
+accumulate_long(const KpxFixed *fixed, const Workspace *ws, const uint32_t *index, const float *weight, size_t n)
+{
+	gather(fixed->matrix, ws->ld, ws->scale, index, weight, n, ws->gathered, ws->root);
+	cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, fixed->factors, (int) n, 1.0f, ws->gathered, (int) ws->ld,
+				1.0f, ws->system, (int) ws->ld);
+	transposed_product(ws->gathered, ws->ld, n, ws->root, ws->v);
+	for (size_t k = 0; k < ws->ld; k++)
+		ws->right[k] += ws->v[k];
+}
+
+static KpxStatus
+finish_long(const KpxFixed *fixed, const Workspace *ws, double total, double ridge, float *x, KpxSolveSums *sums)
+{
+	if (!kpx_cholesky(ws->system, ws->ld, (size_t) fixed->factors))
+		return KPX_NOT_FINITE;
+	memcpy(ws->v, ws->right, ws->ld * sizeof(float));
+	kpx_cholesky_solve(ws->system, ws->ld, (size_t) fixed->factors, ws->v);
+	return finish_row(ws, ridge, total - dot_double(ws->right, ws->v, ws->ld), x, sums);
+}
+
+KpxStatus
+kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxCursor *cursor, double budget,
+			   void *workspace, float *out, KpxSolveSums *sums)
+{
+	Workspace	ws = workspace_parts(fixed->factors, workspace);
+	double		d = fixed->factors;
+
+	while (cursor->row < rows_end)
+	{
+		uint64_t	begin = rows->offset[cursor->row];
+		uint64_t	n = rows->offset[cursor->row + 1] - begin;
+		const uint32_t *index = rows->index + begin;
+		const float *weight = rows->weight + begin;
+		float	   *x = out + cursor->row * ws.ld;
+		KpxStatus	status = KPX_OK;
+
+		if (budget <= 0)
+			return KPX_MORE;
+		if (n == 0)
+		{
+			memset(x, 0, ws.ld * sizeof(float));
+			budget -= d;
+		}
+		else if (n < (uint64_t) fixed->factors)
+		{
+			status = solve_short(fixed, &ws, index, weight, (size_t) n, x, sums);
+			budget -= (double) n * (double) n * (d / 2 + (double) n / 6) + 4 * (double) n * d + 1000;
+		}
+		else
+		{
+			double		total = weight_total(weight, (size_t) n);
+			double		ridge = row_scale(fixed, total, ws.scale);
+
+			if (cursor->done == 0)
+				start_long(&ws, fixed->factors);
+			while (cursor->done < n)
+			{
+				size_t		block = (size_t) (n - cursor->done < BLOCK ? n - cursor->done : BLOCK);
+
+				if (budget <= 0)
+					return KPX_MORE;
+				accumulate_long(fixed, &ws, index + cursor->done, weight + cursor->done, block);
+				cursor->done += block;
+				budget -= (double) block * d * d / 2;
+			}
+			status = finish_long(fixed, &ws, total, ridge, x, sums);
+			budget -= d * d * d / 6;
+		}
+		if (status != KPX_OK)
+			return status;
+		cursor->row++;
+		cursor->done = 0;
+	}
+	return KPX_OK;
+}
+
+KpxStatus
+kpx_fold_in(const KpxFixed *fixed, const uint32_t *index, const float *weight, size_t n, void *workspace, float *x)
+{
+	uint64_t	offset[2] = {0, n};
+	KpxRows		rows = {offset, index, weight};
+	KpxCursor	cursor = {0, 0};
+	KpxSolveSums sums = {0, 0};
+
+	return kpx_solve_rows(fixed, &rows, 1, &cursor, INFINITY, workspace, x, &sums);
+}
+
+void
+kpx_contributions(const KpxFixed *fixed, const uint32_t *index, const float *weight, size_t n,
+				  const float *x, const float *target, double *contribution)
+{
+	size_t		ld = kpx_ld(fixed->factors);
+	double		ridge = fixed->regularization *
+		(weight_total(weight, n) + fixed->unobserved * fixed->unobserved_rows);
+
+	for (size_t j = 0; j < n; j++)
+	{
+		const float *y = fixed->matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld;
+		double		towards = 0;
+
+		for (int k = 0; k < fixed->factors; k++)
+			towards += (double) y[k] * target[k] / (fixed->unobserved * fixed->gram[k] + ridge);
+		contribution[j] = weight[j] * (1.0 - dot_double(x, y, ld)) * towards;
+	}
+}
+
+void
+kpx_init_rows(int factors, uint64_t seed, size_t rows_begin, size_t rows_end, float *matrix)
+{
+	size_t		ld = kpx_ld(factors);
+	double		deviation = 0.1 / sqrt(factors);
+
+	for (size_t row = rows_begin; row < rows_end; row++)
+	{
+		float	   *x = matrix + row * ld;
+
+		memset(x, 0, ld * sizeof(float));
+		for (int k = 0; k < factors; k++)
+			x[k] = (float) (deviation * kpx_normal(seed, row, (uint64_t) k));
+	}
+}
+
+void
+kpx_gram_add(int factors, const float *matrix, size_t rows_begin, size_t rows_end, double scale,
+			 float *scratch, double *gram)
+{
+	size_t		ld = kpx_ld(factors);
+	size_t		d = (size_t) factors;
+
+	/* Float sums over at most 1024 rows, double over the blocks. */
+	for (size_t begin = rows_begin; begin < rows_end; begin += 1024)
+	{
+		size_t		n = rows_end - begin < 1024 ? rows_end - begin : 1024;
+
+		cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, factors, (int) n, 1.0f, matrix + begin * ld, (int) ld,
+					0.0f, scratch, (int) ld);
+		for (size_t i = 0; i < d; i++)
+			for (size_t j = i; j < d; j++)
+				gram[i * d + j] += scale * scratch[i * ld + j];
+	}
+	for (size_t i = 0; i < d; i++)
+		for (size_t j = 0; j < i; j++)
+			gram[i * d + j] = gram[j * d + i];
+}
+
+size_t
+kpx_gram_basis_workspace(int factors)
+{
+	size_t		d = (size_t) factors;
+
+	/* eigenvalues, dsyevd's work (1 + 6 n + 2 n^2) and, as ints, its iwork (3 + 5 n). */
+	return d + (1 + 6 * d + 2 * d * d) + (3 + 5 * d);
+}
+
+KpxStatus
+kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, float *basis)
+{
+	size_t		ld = kpx_ld(factors);
+	size_t		d = (size_t) factors;
+	int			lwork = 1 + 6 * factors + 2 * factors * factors;
+	int			liwork = 3 + 5 * factors;
+	int			info = 0;
+	double	   *work = workspace + d;
+	int		   *iwork = (int *) (work + lwork);
+
+	for (size_t k = 0; k < d * d; k++)
+		if (!isfinite(gram[k]))
+			return KPX_NOT_FINITE;
+	dsyevd_("V", "L", &factors, gram, &factors, workspace, work, &lwork, iwork, &liwork, &info);
+	if (info != 0)
+		return KPX_NOT_FINITE;
+	memset(diagonal, 0, ld * sizeof(float));
+	memset(basis, 0, d * ld * sizeof(float));
+	for (size_t k = 0; k < d; k++)
+	{
+		const double *vector = gram + (d - 1 - k) * d;	/* LAPACK: ascending, one a column */
+		double		value = workspace[d - 1 - k];
+		size_t		largest = 0;
+
+		for (size_t j = 1; j < d; j++)
+			if (fabs(vector[j]) > fabs(vector[largest]))
+				largest = j;
+		for (size_t j = 0; j < d; j++)
+			basis[k * ld + j] = (float) (vector[largest] < 0 ? -vector[j] : vector[j]);
+		diagonal[k] = value > 0 ? (float) value : 0.0f;
+	}
+	return KPX_OK;
+}
+
+void
+kpx_rotate_rows(int factors, const float *basis, size_t rows_begin, size_t rows_end, float *scratch, float *matrix)
+{
+	size_t		ld = kpx_ld(factors);
+
+	for (size_t begin = rows_begin; begin < rows_end; begin += KPX_ROTATE_ROWS)
+	{
+		size_t		n = rows_end - begin < KPX_ROTATE_ROWS ? rows_end - begin : KPX_ROTATE_ROWS;
+
+		memcpy(scratch, matrix + begin * ld, n * ld * sizeof(float));
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int) n, factors, factors, 1.0f, scratch, (int) ld,
+					basis, (int) ld, 0.0f, matrix + begin * ld, (int) ld);
+	}
+}
+
+bool
+kpx_blas_works(void)
+{
+	enum
+	{
+		N = 24
+	};
+	float		a[N * N],
+				product[N * N],
+				lower[N * N] = {0};
+	double		gram[N * N],
+				vectors[N * N];
+	double		workspace[N + 1 + 6 * N + 2 * N * N + 3 + 5 * N];
+	float		values[(N + 15) / 16 * 16],
+				basis[N * ((N + 15) / 16 * 16)];
+	double		trace = 0,
+				total = 0;
+
+	for (int i = 0; i < N * N; i++)
+		a[i] = (float) kpx_normal(7, 0, (uint64_t) i);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, N, N, 1.0f, a, N, a, N, 0.0f, product, N);
+	cblas_ssyrk(CblasRowMajor, CblasUpper, CblasNoTrans, N, N, 1.0f, a, N, 0.0f, lower, N);
+	for (int i = 0; i < N; i++)
+		for (int j = 0; j < N; j++)
+		{
+			gram[i * N + j] = dot_double(a + i * N, a + j * N, N);
+			if (!(fabs(gram[i * N + j] - product[i * N + j]) < 1e-3) ||
+				(j >= i && !(fabs(gram[i * N + j] - lower[i * N + j]) < 1e-3)))
+				return false;
+		}
+	for (int i = 0; i < N; i++)
+		trace += gram[i * N + i];
+	memcpy(vectors, gram, sizeof(gram));
+	if (kpx_gram_basis(N, vectors, workspace, values, basis) != KPX_OK)
+		return false;
+	for (int k = 0; k < N; k++)
+		total += values[k];
+	return fabs(total - trace) < 1e-3 * trace;
+}

@@ -1,0 +1,652 @@
+/*
+ * factor_train.c
+ *	  One run of iALS over ingested data, by this process and parallel workers.
+ *
+ * All numbers live in one arena: a dynamic shared memory segment when workers help,
+ * ordinary memory when not. Work is cut into chunks that do not depend on the number
+ * of workers, sums are kept a chunk or slot and added up in order by the leader, so the
+ * model does not depend on it either. One iteration:
+ *
+ *	  items:  Gram slots | leader: basis | rotate    users: solve
+ *	  users:  Gram slots | leader: basis | rotate    items: solve | leader: loss
+ *
+ * with a barrier at each bar and between steps.
+ */
+#include "factor_train.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "port/atomics.h"
+#include "storage/barrier.h"
+#include "storage/condition_variable.h"
+#include "storage/dsm.h"
+#include "utils/resowner.h"
+
+#include "core/ingest.h"
+
+#define GRAM_SLOTS 16
+#define CHUNK_ENTRIES 16384
+#define CHUNK_ROWS 4096
+/* Multiply-adds between looks at interrupts: a few milliseconds. */
+#define BUDGET 1e8
+
+#define TOC_KEY UINT64CONST(0x4B50580000000001)
+
+/* One side: users or items. Offsets are from the start of the arena. */
+typedef struct Side
+{
+	uint64		rows;
+	uint64		n_chunks;
+	size_t		offset;			/* uint64[rows + 1] */
+	size_t		index;			/* uint32[entries] */
+	size_t		weight;			/* float[entries] */
+	size_t		matrix;			/* float[rows][ld] */
+	size_t		chunk;			/* uint64[n_chunks + 1]: first row of each chunk */
+	size_t		sums;			/* KpxSolveSums[n_chunks] */
+} Side;
+
+#define MAX_MODULES 64
+
+typedef struct Shared
+{
+	int			factors;
+	size_t		ld;
+	int			n_modules;
+	uint32		item_base[MAX_MODULES + 1];
+	double		unobserved[MAX_MODULES];
+	double		unobserved_weight;
+	double		regularization;
+	double		tolerance;
+	double		unobserved_items;	/* sum over modules of unobserved x items */
+	int			iterations;
+	Side		users;
+	Side		items;
+	size_t		gram_slots;		/* double[GRAM_SLOTS][factors][factors] */
+	size_t		diagonal;		/* float[ld] */
+	size_t		basis;			/* float[factors][ld] */
+	size_t		bytes;
+	/* progress */
+	int			done;			/* iterations */
+	bool		stop;
+	double		loss;
+	/* cooperation */
+	bool		go;
+	ConditionVariable go_changed;
+	Barrier		barrier;
+	pg_atomic_uint64 next;		/* chunk or slot to take */
+} Shared;
+
+/* What one process needs. */
+typedef struct Participant
+{
+	Shared	   *shared;
+	char	   *arena;
+	bool		leader;
+	bool		alone;
+	void	   *workspace;
+	float	   *scratch;
+	double	   *gram;			/* leader */
+	double	   *basis_workspace;	/* leader */
+} Participant;
+
+/* What workers get through the parallel context. */
+typedef struct Handover
+{
+	dsm_handle	handle;
+} Handover;
+
+static void *
+part(const Participant *p, size_t offset)
+{
+	return p->arena + offset;
+}
+
+/* ------------------------------------------------------------ layout */
+
+static size_t
+reserve(size_t *total, size_t n, size_t size)
+{
+	size_t		at = *total;
+	size_t		bytes;
+
+	if (!kpx_mul_size(n, size, &bytes) || bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("training data is too large")));
+	*total = at + kpx_align(bytes);
+	return at;
+}
+
+static void
+layout_side(Side *side, uint64 rows, uint64 entries, size_t ld, size_t *total)
+{
+	side->rows = rows;
+	side->offset = reserve(total, rows + 1, sizeof(uint64));
+	side->index = reserve(total, entries, sizeof(uint32));
+	side->weight = reserve(total, entries, sizeof(float));
+	side->matrix = reserve(total, rows * ld, sizeof(float));
+	side->n_chunks = entries / CHUNK_ENTRIES + rows / CHUNK_ROWS + 1;
+	side->chunk = reserve(total, side->n_chunks + 1, sizeof(uint64));
+	side->sums = reserve(total, side->n_chunks, sizeof(KpxSolveSums));
+}
+
+static void
+layout(Shared *s, const KpxData *data, const KpxParams *params)
+{
+	size_t		total = kpx_align(sizeof(Shared));
+	uint64		entries = data->offset[data->users];
+	size_t		d = (size_t) params->factors;
+
+	memset(s, 0, sizeof(*s));
+	s->factors = params->factors;
+	s->ld = kpx_ld(params->factors);
+	s->n_modules = data->n_modules;
+	for (int m = 0; m <= data->n_modules; m++)
+		s->item_base[m] = data->item_base[m];
+	for (int m = 0; m < data->n_modules; m++)
+	{
+		s->unobserved[m] = params->unobserved[m];
+		s->unobserved_items += params->unobserved[m] * (data->item_base[m + 1] - data->item_base[m]);
+	}
+	s->unobserved_weight = params->unobserved_weight;
+	s->regularization = params->regularization;
+	s->tolerance = params->tolerance;
+	s->iterations = params->iterations;
+	layout_side(&s->users, data->users, entries, s->ld, &total);
+	layout_side(&s->items, data->items, entries, s->ld, &total);
+	s->gram_slots = reserve(&total, GRAM_SLOTS * d * d, sizeof(double));
+	s->diagonal = reserve(&total, s->ld, sizeof(float));
+	s->basis = reserve(&total, d * s->ld, sizeof(float));
+	s->bytes = total;
+}
+
+/* Cuts rows where CHUNK_ENTRIES or CHUNK_ROWS are reached. */
+static void
+cut_chunks(Side *side, const uint64 *offset, uint64 *chunk)
+{
+	uint64		n = 0;
+	uint64		begin = 0;
+
+	chunk[0] = 0;
+	for (uint64 row = 0; row < side->rows; row++)
+		if (row + 1 == side->rows || row + 1 - begin >= CHUNK_ROWS || offset[row + 1] - offset[begin] >= CHUNK_ENTRIES)
+		{
+			chunk[++n] = row + 1;
+			begin = row + 1;
+		}
+	Assert(n <= side->n_chunks);
+	side->n_chunks = n;
+}
+
+static void
+fill(Participant *p, const KpxData *data, int64 seed)
+{
+	Shared	   *s = p->shared;
+	uint64		entries = data->offset[data->users];
+	uint64	   *cursor = kpx_alloc(CurrentMemoryContext, Max(data->items, 1), sizeof(uint64));
+	uint32	   *index = part(p, s->users.index);
+
+	memcpy(part(p, s->users.offset), data->offset, (data->users + 1) * sizeof(uint64));
+	for (uint64 j = 0; j < entries; j++)
+		index[j] = KPX_ITEM(data->index[j]);
+	memcpy(part(p, s->users.weight), data->weight, entries * sizeof(float));
+	CHECK_FOR_INTERRUPTS();
+	kpx_csr_transpose(part(p, s->users.offset), part(p, s->users.index), part(p, s->users.weight),
+					  data->users, data->items, part(p, s->items.offset), cursor,
+					  part(p, s->items.index), part(p, s->items.weight));
+	CHECK_FOR_INTERRUPTS();
+	pfree(cursor);
+	cut_chunks(&s->users, part(p, s->users.offset), part(p, s->users.chunk));
+	cut_chunks(&s->items, part(p, s->items.offset), part(p, s->items.chunk));
+	for (uint64 row = 0; row < s->items.rows; row += CHUNK_ROWS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_init_rows(s->factors, (uint64) seed, row, Min(row + CHUNK_ROWS, s->items.rows), part(p, s->items.matrix));
+	}
+}
+
+/* ------------------------------------------------------------ cooperation */
+
+static void
+synchronise(Participant *p)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!p->alone)
+		BarrierArriveAndWait(&p->shared->barrier, PG_WAIT_EXTENSION);
+}
+
+/* Everybody is here: the leader does its step and resets the queue, then all go on. */
+#define LEADER_STEP(p, step) \
+	do { \
+		synchronise(p); \
+		if ((p)->leader) \
+		{ \
+			step; \
+			pg_atomic_write_u64(&(p)->shared->next, 0); \
+		} \
+		synchronise(p); \
+	} while (0)
+
+static bool
+take(Participant *p, uint64 n, uint64 *which)
+{
+	CHECK_FOR_INTERRUPTS();
+	*which = pg_atomic_fetch_add_u64(&p->shared->next, 1);
+	return *which < n;
+}
+
+static void
+check_status(KpxStatus status)
+{
+	if (status != KPX_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("training diverged: the numbers are not finite any more"),
+				 errhint("Increase regularization, or look for extreme weights in the event sources.")));
+}
+
+/* ------------------------------------------------------------ phases */
+
+/* How rows [begin, end) of items are weighted in the users' Gram matrix, cut at modules. */
+static void
+gram_of_items(Participant *p, uint64 begin, uint64 end, double *gram)
+{
+	Shared	   *s = p->shared;
+
+	for (int m = 0; m < s->n_modules; m++)
+	{
+		uint64		from = Max(begin, s->item_base[m]);
+		uint64		to = Min(end, s->item_base[m + 1]);
+
+		for (; from < to; from += CHUNK_ROWS)
+		{
+			CHECK_FOR_INTERRUPTS();
+			kpx_gram_add(s->factors, part(p, s->items.matrix), from, Min(from + CHUNK_ROWS, to), s->unobserved[m],
+						 p->scratch, gram);
+		}
+	}
+}
+
+static void
+gram_slots(Participant *p, const Side *side)
+{
+	Shared	   *s = p->shared;
+	size_t		dd = (size_t) s->factors * s->factors;
+	uint64		slot;
+
+	while (take(p, GRAM_SLOTS, &slot))
+	{
+		uint64		begin = side->rows * slot / GRAM_SLOTS;
+		uint64		end = side->rows * (slot + 1) / GRAM_SLOTS;
+		double	   *gram = (double *) part(p, s->gram_slots) + slot * dd;
+
+		memset(gram, 0, dd * sizeof(double));
+		if (side == &s->items)
+			gram_of_items(p, begin, end, gram);
+		else
+			for (; begin < end; begin += CHUNK_ROWS)
+			{
+				CHECK_FOR_INTERRUPTS();
+				kpx_gram_add(s->factors, part(p, side->matrix), begin, Min(begin + CHUNK_ROWS, end), 1.0, p->scratch, gram);
+			}
+	}
+}
+
+static void
+leader_basis(Participant *p)
+{
+	Shared	   *s = p->shared;
+	size_t		dd = (size_t) s->factors * s->factors;
+	const double *slots = part(p, s->gram_slots);
+
+	memcpy(p->gram, slots, dd * sizeof(double));
+	for (int slot = 1; slot < GRAM_SLOTS; slot++)
+		for (size_t k = 0; k < dd; k++)
+			p->gram[k] += slots[slot * dd + k];
+	check_status(kpx_gram_basis(s->factors, p->gram, p->basis_workspace, part(p, s->diagonal), part(p, s->basis)));
+}
+
+static void
+rotate_side(Participant *p, const Side *side)
+{
+	Shared	   *s = p->shared;
+	uint64		step = 16 * KPX_ROTATE_ROWS;
+	uint64		which;
+
+	while (take(p, (side->rows + step - 1) / step, &which))
+		kpx_rotate_rows(s->factors, part(p, s->basis), which * step, Min((which + 1) * step, side->rows),
+						p->scratch, part(p, side->matrix));
+}
+
+/* Brings side's matrix into the basis of its Gram matrix. */
+static void
+diagonalise(Participant *p, const Side *side)
+{
+	gram_slots(p, side);
+	LEADER_STEP(p, leader_basis(p));
+	rotate_side(p, side);
+	LEADER_STEP(p, (void) 0);
+}
+
+static void
+solve_range(Participant *p, Side *side, const KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
+{
+	KpxRows		rows = {part(p, side->offset), part(p, side->index), part(p, side->weight)};
+	KpxCursor	cursor = {begin, 0};
+	KpxStatus	status;
+
+	while ((status = kpx_solve_rows(fixed, &rows, end, &cursor, BUDGET, p->workspace, part(p, side->matrix), sums)) == KPX_MORE)
+		CHECK_FOR_INTERRUPTS();
+	check_status(status);
+}
+
+/* Items of one module share their unobserved weight: a chunk is cut at module borders. */
+static void
+solve_item_chunk(Participant *p, KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
+{
+	Shared	   *s = p->shared;
+
+	for (int m = 0; m < s->n_modules; m++)
+	{
+		uint64		from = Max(begin, s->item_base[m]);
+		uint64		to = Min(end, s->item_base[m + 1]);
+
+		fixed->unobserved = s->unobserved_weight * s->unobserved[m];
+		if (from < to)
+			solve_range(p, &s->items, fixed, from, to, sums);
+	}
+}
+
+static void
+solve_side(Participant *p, Side *side, const Side *other)
+{
+	Shared	   *s = p->shared;
+	KpxFixed	fixed = {s->factors, part(p, other->matrix), part(p, s->diagonal), s->unobserved_weight,
+	s->unobserved_items, s->regularization};
+	const uint64 *chunk = part(p, side->chunk);
+	uint64		which;
+
+	if (side == &s->items)
+		fixed.unobserved_rows = (double) other->rows;
+	while (take(p, side->n_chunks, &which))
+	{
+		KpxSolveSums sums = {0, 0};
+
+		if (side == &s->items)
+			solve_item_chunk(p, &fixed, chunk[which], chunk[which + 1], &sums);
+		else
+			solve_range(p, side, &fixed, chunk[which], chunk[which + 1], &sums);
+		((KpxSolveSums *) part(p, side->sums))[which] = sums;
+	}
+}
+
+/* Loss after items were solved: their objective and the users' regularisation. */
+static void
+leader_loss(Participant *p)
+{
+	Shared	   *s = p->shared;
+	const KpxSolveSums *users = part(p, s->users.sums);
+	const KpxSolveSums *items = part(p, s->items.sums);
+	double		before = s->loss;
+	double		loss = 0;
+
+	for (uint64 c = 0; c < s->users.n_chunks; c++)
+		loss += users[c].penalty;
+	for (uint64 c = 0; c < s->items.n_chunks; c++)
+		loss += items[c].objective;
+	s->loss = loss;
+	s->done++;
+	s->stop = s->done >= s->iterations ||
+		(s->tolerance > 0 && s->done > 1 && before - loss < s->tolerance * before);
+	elog(DEBUG1, "kpxrec: iteration %d, loss %.8g", s->done, loss);
+}
+
+static void
+iterate(Participant *p)
+{
+	Shared	   *s = p->shared;
+
+	do
+	{
+		diagonalise(p, &s->items);
+		solve_side(p, &s->users, &s->items);
+		LEADER_STEP(p, (void) 0);
+		diagonalise(p, &s->users);
+		solve_side(p, &s->items, &s->users);
+		LEADER_STEP(p, leader_loss(p));
+	} while (!s->stop);
+	diagonalise(p, &s->items);
+}
+
+static void
+prepare(Participant *p)
+{
+	int			factors = p->shared->factors;
+	size_t		ld = kpx_ld(factors);
+
+	p->workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_solve_workspace_size(factors), 1);
+	p->scratch = kpx_alloc_aligned(CurrentMemoryContext, Max((size_t) factors, KPX_ROTATE_ROWS) * ld, sizeof(float));
+	if (p->leader)
+	{
+		p->gram = kpx_alloc(CurrentMemoryContext, (size_t) factors * factors, sizeof(double));
+		p->basis_workspace = kpx_alloc(CurrentMemoryContext, kpx_gram_basis_workspace(factors), sizeof(double));
+	}
+}
+
+/* ------------------------------------------------------------ workers */
+
+PGDLLEXPORT void kpx_factor_worker(dsm_segment *seg, shm_toc *toc);
+
+void
+kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
+{
+	Handover   *handover = shm_toc_lookup(toc, TOC_KEY, false);
+	dsm_segment *arena = dsm_attach(handover->handle);
+	Participant p = {0};
+
+	if (arena == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the training run")));
+	p.arena = dsm_segment_address(arena);
+	p.shared = (Shared *) p.arena;
+	prepare(&p);
+	ConditionVariablePrepareToSleep(&p.shared->go_changed);
+	while (!((volatile Shared *) p.shared)->go)
+		ConditionVariableSleep(&p.shared->go_changed, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	iterate(&p);
+	dsm_detach(arena);
+}
+
+/*
+ * A segment of dynamic shared memory, or NULL with a NOTICE when there is not enough
+ * (containers often have 64 MB of it). The failure is caught in a subtransaction.
+ */
+static dsm_segment *
+try_shared_memory(size_t bytes)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	dsm_segment *volatile segment = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		segment = dsm_create(bytes, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		if (segment)
+			dsm_pin_mapping(segment);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		segment = NULL;
+	}
+	PG_END_TRY();
+	if (segment)
+		dsm_unpin_mapping(segment);
+	else
+		ereport(NOTICE,
+				(errmsg("training in one process: %zu MB of shared memory are not to be had", bytes >> 20),
+				 errhint("Give the server more shared memory (in containers: --shm-size), or set max_parallel_maintenance_workers = 0.")));
+	return segment;
+}
+
+static int
+wanted_workers(const KpxData *data)
+{
+	if (data->offset[data->users] < (uint64) kpx_min_parallel_interactions || IsInParallelMode())
+		return 0;
+	return Min(max_parallel_maintenance_workers, 64);
+}
+
+static void
+iterate_alone(Participant *p)
+{
+	p->alone = true;
+	prepare(p);
+	iterate(p);
+}
+
+/* Runs with up to workers helpers; returns how many came. */
+static int
+iterate_together(Participant *p, dsm_segment *segment, int workers)
+{
+	ParallelContext *pcxt;
+	Handover   *handover;
+	int			came;
+
+	EnterParallelMode();
+	pcxt = CreateParallelContext("kpxrec", "kpx_factor_worker", workers);
+	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(Handover));
+	shm_toc_estimate_keys(&pcxt->estimator, 1);
+	InitializeParallelDSM(pcxt);
+	handover = shm_toc_allocate(pcxt->toc, sizeof(Handover));
+	handover->handle = dsm_segment_handle(segment);
+	shm_toc_insert(pcxt->toc, TOC_KEY, handover);
+	LaunchParallelWorkers(pcxt);
+	came = pcxt->nworkers_launched;
+	if (came > 0)
+		WaitForParallelWorkersToAttach(pcxt);
+	else
+		ereport(NOTICE,
+				(errmsg("training in one process: no parallel worker is free"),
+				 errhint("Increase max_worker_processes or max_parallel_workers.")));
+	p->alone = came == 0;
+	BarrierInit(&p->shared->barrier, came + 1);
+	p->shared->go = true;
+	ConditionVariableBroadcast(&p->shared->go_changed);
+	prepare(p);
+	iterate(p);
+	WaitForParallelWorkersToFinish(pcxt);
+	DestroyParallelContext(pcxt);
+	ExitParallelMode();
+	return came;
+}
+
+/* ------------------------------------------------------------ the result */
+
+static void
+fill_popularity(KpxModel *model, Participant *p)
+{
+	const uint64 *offset = part(p, p->shared->items.offset);
+	const float *weight = part(p, p->shared->items.weight);
+
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModelModule *module = &model->modules[m];
+		double		all = 0;
+
+		for (uint64 j = offset[module->base]; j < offset[module->base + module->items]; j++)
+			all += weight[j];
+		for (uint32 i = module->base; i < module->base + module->items; i++)
+		{
+			double		total = 0;
+
+			for (uint64 j = offset[i]; j < offset[i + 1]; j++)
+				total += weight[j];
+			model->popularity[i] = all > 0 ? (float) (total / all) : 0;
+		}
+	}
+}
+
+static KpxModel *
+make_model(Participant *p, const KpxData *data, const KpxParams *params)
+{
+	Shared	   *s = p->shared;
+	KpxModel   *model = palloc0(sizeof(KpxModel));
+	float	   *matrix;
+	float	   *gram;
+
+	model->context = CurrentMemoryContext;
+	model->n_modules = data->n_modules;
+	model->modules = palloc0(sizeof(KpxModelModule) * data->n_modules);
+	model->items = data->items;
+	for (int m = 0; m < data->n_modules; m++)
+		model->modules[m] = (KpxModelModule) {data->modules[m]->id, data->modules[m]->name, data->item_base[m],
+			data->item_base[m + 1] - data->item_base[m], data->item_ids[m], params->observed[m],
+		data->module_users[m], data->module_interactions[m]};
+	matrix = kpx_alloc_aligned(CurrentMemoryContext, (size_t) data->items * s->ld, sizeof(float));
+	memcpy(matrix, part(p, s->items.matrix), (size_t) data->items * s->ld * sizeof(float));
+	gram = kpx_alloc_aligned(CurrentMemoryContext, s->ld, sizeof(float));
+	memcpy(gram, part(p, s->diagonal), s->ld * sizeof(float));
+	model->popularity = kpx_alloc_aligned(CurrentMemoryContext, data->items, sizeof(float));
+	model->fixed = (KpxFixed) {s->factors, matrix, gram, s->unobserved_weight, s->unobserved_items, s->regularization};
+	fill_popularity(model, p);
+	return model;
+}
+
+KpxModel *
+kpx_factor_train(KpxData *data, const KpxParams *params, KpxTrainResult *result)
+{
+	Shared		plan;
+	Participant p = {.leader = true};
+	dsm_segment *segment = NULL;
+	char	   *memory = NULL;
+	int			workers = wanted_workers(data);
+	KpxModel   *model;
+
+	kpx_require_blas();
+	if (data->n_modules > MAX_MODULES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a model can span at most %d modules", MAX_MODULES)));
+	layout(&plan, data, params);
+	kpx_check_budget(plan.bytes + data->offset[data->users] * 8, "training");
+	if (workers > 0)
+		segment = try_shared_memory(plan.bytes);
+	if (segment)
+		p.arena = dsm_segment_address(segment);
+	else
+	{
+		memory = kpx_alloc(CurrentMemoryContext, plan.bytes + 64, 1);
+		p.arena = (char *) TYPEALIGN(64, memory);
+	}
+	p.shared = (Shared *) p.arena;
+	*p.shared = plan;
+	pg_atomic_init_u64(&p.shared->next, 0);
+	ConditionVariableInit(&p.shared->go_changed);
+	fill(&p, data, params->seed);
+	result->workers = 0;
+	if (segment)
+		result->workers = iterate_together(&p, segment, workers);
+	else
+		iterate_alone(&p);
+	model = make_model(&p, data, params);
+	result->iterations = p.shared->done;
+	result->loss = p.shared->loss;
+	if (segment)
+		dsm_detach(segment);
+	if (memory)
+		pfree(memory);
+	return model;
+}

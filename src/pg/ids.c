@@ -1,0 +1,198 @@
+/*
+ * ids.c
+ *	  Ids of users and items: which types they may have, and sorted lists of them.
+ */
+#include "ids.h"
+
+#include "catalog/pg_type.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/uuid.h"
+
+bool
+kpx_id_kind(Oid type, KpxIdKind *kind)
+{
+	switch (getBaseType(type))
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			*kind = KPX_ID_INT;
+			return true;
+		case UUIDOID:
+			*kind = KPX_ID_UUID;
+			return true;
+		case TEXTOID:
+		case VARCHAROID:
+			*kind = KPX_ID_TEXT;
+			return true;
+		default:
+			return false;
+	}
+}
+
+KpxIdKind
+kpx_require_id_kind(Oid type, const char *what)
+{
+	KpxIdKind	kind;
+
+	if (!kpx_id_kind(type, &kind))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s has type %s, which cannot be an id", what, format_type_be(type)),
+				 errdetail("Ids are smallint, integer, bigint, text, varchar or uuid."),
+				 errhint("Register a view that casts it.")));
+	return kind;
+}
+
+const char *
+kpx_id_kind_name(KpxIdKind kind)
+{
+	static const char *const names[] = {"integer", "uuid", "text"};
+
+	return names[kind];
+}
+
+Oid
+kpx_id_kind_type(KpxIdKind kind)
+{
+	static const Oid types[] = {INT8OID, UUIDOID, TEXTOID};
+
+	return types[kind];
+}
+
+KpxId
+kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value)
+{
+	KpxId		id = {0, NULL, 0};
+
+	if (kind == KPX_ID_INT)
+	{
+		Oid			base = getBaseType(type);
+
+		id.number = base == INT8OID ? DatumGetInt64(value) :
+			base == INT4OID ? DatumGetInt32(value) : DatumGetInt16(value);
+	}
+	else if (kind == KPX_ID_UUID)
+	{
+		id.bytes = (const char *) DatumGetUUIDP(value)->data;
+		id.length = UUID_LEN;
+	}
+	else
+	{
+		id.bytes = VARDATA_ANY(DatumGetPointer(value));
+		id.length = VARSIZE_ANY_EXHDR(DatumGetPointer(value));
+		if (id.length > KPX_MAX_ID_LENGTH)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("an id of %u bytes is too long", id.length),
+					 errdetail("Ids have at most %d bytes.", KPX_MAX_ID_LENGTH)));
+	}
+	return id;
+}
+
+char *
+kpx_id_to_cstring(KpxIdKind kind, KpxId id)
+{
+	if (kind == KPX_ID_INT)
+		return psprintf(INT64_FORMAT, id.number);
+	if (kind == KPX_ID_UUID)
+		return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(id.bytes)));
+	return pnstrdup(id.bytes, id.length);
+}
+
+Datum
+kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
+{
+	Oid			base = getBaseType(type);
+	KpxIdKind	wanted;
+
+	if (kpx_id_kind(type, &wanted) && wanted != kind && wanted == KPX_ID_TEXT)
+		return CStringGetTextDatum(kpx_id_to_cstring(kind, id));
+	if (kind == KPX_ID_INT)
+	{
+		if ((base == INT4OID && id.number != (int32) id.number) || (base == INT2OID && id.number != (int16) id.number))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("item id " INT64_FORMAT " is out of range for type %s", id.number, format_type_be(type)),
+					 errhint("Pass the user id as bigint, for instance 42::bigint, or a witness: item_type => NULL::bigint.")));
+		return base == INT8OID ? Int64GetDatum(id.number) :
+			base == INT4OID ? Int32GetDatum((int32) id.number) : Int16GetDatum((int16) id.number);
+	}
+	if (kind == KPX_ID_UUID)
+	{
+		pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+		memcpy(uuid->data, id.bytes, UUID_LEN);
+		return UUIDPGetDatum(uuid);
+	}
+	return PointerGetDatum(cstring_to_text_with_len(id.bytes, id.length));
+}
+
+KpxId
+kpx_id_from_text(KpxIdKind kind, const char *text)
+{
+	Datum		value;
+
+	if (kind == KPX_ID_INT)
+		value = DirectFunctionCall1(int8in, CStringGetDatum(text));
+	else if (kind == KPX_ID_UUID)
+		value = DirectFunctionCall1(uuid_in, CStringGetDatum(text));
+	else
+		value = CStringGetTextDatum(text);
+	return kpx_id_from_datum(kind, kpx_id_kind_type(kind), value);
+}
+
+int
+kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b)
+{
+	int			order;
+
+	if (kind == KPX_ID_INT)
+		return a.number < b.number ? -1 : a.number > b.number;
+	order = memcmp(a.bytes, b.bytes, Min(a.length, b.length));
+	if (order != 0)
+		return order;
+	return a.length < b.length ? -1 : a.length > b.length;
+}
+
+KpxId
+kpx_ids_get(const KpxIds *ids, uint64 i)
+{
+	KpxId		id = {0, NULL, 0};
+
+	if (ids->kind == KPX_ID_INT)
+		id.number = ids->numbers[i];
+	else if (ids->kind == KPX_ID_UUID)
+	{
+		id.bytes = ids->bytes + i * UUID_LEN;
+		id.length = UUID_LEN;
+	}
+	else
+	{
+		id.bytes = ids->bytes + ids->offsets[i];
+		id.length = (uint32) (ids->offsets[i + 1] - ids->offsets[i]);
+	}
+	return id;
+}
+
+int64
+kpx_ids_find(const KpxIds *ids, KpxId id)
+{
+	uint64		low = 0;
+	uint64		high = ids->n;
+
+	while (low < high)
+	{
+		uint64		middle = low + (high - low) / 2;
+		int			order = kpx_id_compare(ids->kind, kpx_ids_get(ids, middle), id);
+
+		if (order == 0)
+			return (int64) middle;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}

@@ -1,0 +1,462 @@
+/*
+ * ingest.c
+ *	  Reading the event sources of modules into interactions.
+ *
+ * Each source is one plain SELECT, run by the executor as the current user (so
+ * privileges and row-level security hold and parallel plans are possible); its rows go
+ * straight from the executor's slots into blocks of events (a DestReceiver), never
+ * through tuple stores. core/ingest.c then turns events into compressed rows.
+ */
+#include "ingest.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "tcop/dest.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "core/ingest.h"
+#include "idmap.h"
+
+#define BLOCK_EVENTS (1 << 20)
+
+typedef struct Block
+{
+	size_t		n;
+	KpxEvent   *events;
+} Block;
+
+/* Latest event of a user in the module being read. */
+typedef struct Last
+{
+	TimestampTz at;
+	uint32		item;
+} Last;
+
+typedef struct Reader
+{
+	DestReceiver pub;
+	MemoryContext context;
+	/* all sources */
+	KpxIdMap   *users;
+	KpxIdKind	user_kind;
+	Block	   *blocks;
+	int			n_blocks;
+	size_t		map_bytes;
+	uint64		n_events;
+	bool		want_last;
+	Last	   *last;
+	uint32		last_size;
+	/* this module */
+	KpxIdMap   *items;
+	uint32		item_base;
+	/* this source */
+	const KpxSource *source;
+	Oid			user_type;
+	Oid			item_type;
+	KpxIdKind	item_kind;
+	double		weight;
+	int			time_column;	/* 0 = not selected */
+	int			weight_column;
+	uint64		null_ids;
+	uint64		bad_weights;
+	uint64		bad_times;
+} Reader;
+
+double
+kpx_event_age(TimestampTz occurred_at)
+{
+	return ((double) GetCurrentTransactionStartTimestamp() - (double) occurred_at) / USECS_PER_SEC;
+}
+
+static void
+add_block(Reader *r)
+{
+	size_t		bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * sizeof(KpxEvent) + r->map_bytes +
+		kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items);
+
+	kpx_check_budget(bytes, psprintf("reading the events (" UINT64_FORMAT " so far)", r->n_events));
+	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(Block) * (r->n_blocks + 1)) :
+		MemoryContextAlloc(r->context, sizeof(Block));
+	r->blocks[r->n_blocks].n = 0;
+	r->blocks[r->n_blocks].events = kpx_alloc(r->context, BLOCK_EVENTS, sizeof(KpxEvent));
+	r->n_blocks++;
+}
+
+static void
+remember_last(Reader *r, uint32 user, uint32 item, TimestampTz at)
+{
+	if (user >= r->last_size)
+	{
+		uint32		size = Max(1024, user + user / 2 + 1);
+		Last	   *bigger = kpx_alloc(r->context, size, sizeof(Last));
+
+		if (r->last_size)
+			memcpy(bigger, r->last, sizeof(Last) * r->last_size);
+		for (uint32 i = r->last_size; i < size; i++)
+			bigger[i].item = KPX_NO_ITEM;
+		if (r->last)
+			pfree(r->last);
+		r->last = bigger;
+		r->last_size = size;
+	}
+	/* Ties by item, so that the order of rows does not matter. */
+	if (r->last[user].item == KPX_NO_ITEM || at > r->last[user].at ||
+		(at == r->last[user].at && item > r->last[user].item))
+		r->last[user] = (Last) {at, item};
+}
+
+/* Weight of this row; false when the row is bad and was counted. */
+static bool
+event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
+{
+	*weight = r->weight;
+	*at = DT_NOBEGIN;
+	if (r->weight_column && !slot->tts_isnull[r->weight_column - 1])
+	{
+		double		factor = DatumGetFloat8(slot->tts_values[r->weight_column - 1]);
+
+		if (!(factor >= 0) || isinf(factor))
+		{
+			r->bad_weights++;
+			return false;
+		}
+		*weight *= factor;
+	}
+	if (r->time_column && !slot->tts_isnull[r->time_column - 1])
+	{
+		*at = DatumGetTimestampTz(slot->tts_values[r->time_column - 1]);
+		if (TIMESTAMP_NOT_FINITE(*at))
+		{
+			r->bad_times++;
+			return false;
+		}
+		if (r->source->half_life > 0)
+			*weight *= kpx_decay(kpx_event_age(*at), r->source->half_life);
+	}
+	if (*weight > 1e30)
+	{
+		r->bad_weights++;
+		return false;
+	}
+	return true;
+}
+
+static bool
+receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	Reader	   *r = (Reader *) self;
+	Block	   *block;
+	double		weight;
+	TimestampTz at;
+	uint32		user;
+	uint32		item;
+
+	slot_getallattrs(slot);
+	if (slot->tts_isnull[0] || slot->tts_isnull[1])
+	{
+		r->null_ids++;
+		return true;
+	}
+	if (!event_weight(r, slot, &weight, &at))
+		return true;
+	if (r->user_kind == KPX_ID_TEXT || r->item_kind == KPX_ID_TEXT)
+	{
+		/* detoasted copies live as long as the executor's per-tuple memory */
+		if (r->user_kind == KPX_ID_TEXT)
+			slot->tts_values[0] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(slot->tts_values[0]));
+		if (r->item_kind == KPX_ID_TEXT)
+			slot->tts_values[1] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(slot->tts_values[1]));
+	}
+	user = kpx_idmap_add(r->users, kpx_id_from_datum(r->user_kind, r->user_type, slot->tts_values[0]));
+	item = kpx_idmap_add(r->items, kpx_id_from_datum(r->item_kind, r->item_type, slot->tts_values[1]));
+	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
+		add_block(r);
+	block = &r->blocks[r->n_blocks - 1];
+	block->events[block->n++] = (KpxEvent) {user, (r->item_base + item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
+	r->n_events++;
+	if (r->want_last)
+		remember_last(r, user, item, at);
+	return true;
+}
+
+static void
+receiver_noop(DestReceiver *self)
+{
+}
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+}
+
+KpxIdKind
+kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *user_kind, char **relation_sql)
+{
+	char	   *what = psprintf("event source %d of module", source->id);
+
+	*relation_sql = kpx_relation_sql(source->relation, source->relation_name, what, module->name);
+	*user_kind = kpx_require_id_kind(kpx_column_type(source->relation, source->user_id),
+									 psprintf("column \"%s\" of relation %s", source->user_id, *relation_sql));
+	if (source->occurred_at)
+		(void) kpx_column_type(source->relation, source->occurred_at);
+	if (source->weight_column)
+		(void) kpx_column_type(source->relation, source->weight_column);
+	return kpx_require_id_kind(kpx_column_type(source->relation, source->item_id),
+							   psprintf("column \"%s\" of relation %s", source->item_id, *relation_sql));
+}
+
+KpxIdKind
+kpx_user_kind(KpxModule **modules, int n_modules)
+{
+	KpxIdKind	kind = KPX_ID_INT;
+	const KpxSource *first = NULL;
+
+	for (int m = 0; m < n_modules; m++)
+		for (int s = 0; s < modules[m]->n_sources; s++)
+		{
+			const KpxSource *source = &modules[m]->sources[s];
+			char	   *sql;
+			KpxIdKind	this_kind;
+
+			(void) kpx_source_check(modules[m], source, &this_kind, &sql);
+			if (first && this_kind != kind)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("user ids of event sources %d and %d cannot be compared", first->id, source->id),
+						 errdetail("%s has %s ids, %s has %s ids.", first->relation_name, kpx_id_kind_name(kind),
+								   source->relation_name, kpx_id_kind_name(this_kind)),
+						 errhint("Register a view that casts one of them.")));
+			kind = this_kind;
+			first = source;
+		}
+	return kind;
+}
+
+static void
+report_bad_rows(const Reader *r)
+{
+	if (r->bad_weights)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" of relation %s holds weights that are NaN, infinite, negative or too large",
+						r->source->weight_column ? r->source->weight_column : "weight", r->source->relation_name),
+				 errdetail(UINT64_FORMAT " rows of event source %d.", r->bad_weights, r->source->id),
+				 errhint("Register a view that leaves them out or mends them.")));
+	if (r->bad_times)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("column \"%s\" of relation %s holds infinite times", r->source->occurred_at, r->source->relation_name),
+				 errdetail(UINT64_FORMAT " rows of event source %d.", r->bad_times, r->source->id),
+				 errhint("Register a view that leaves them out or mends them.")));
+	if (r->null_ids)
+		ereport(NOTICE,
+				(errmsg(UINT64_FORMAT " rows of %s were skipped: user or item is NULL", r->null_ids, r->source->relation_name)));
+}
+
+static void
+read_source(Reader *r, const KpxModule *module, const KpxSource *source, double observed)
+{
+	StringInfoData sql;
+	char	   *relation;
+	KpxIdKind	user_kind;
+	SPIExecuteOptions options = {0};
+	int			column = 2;
+	int			result;
+
+	r->item_kind = kpx_source_check(module, source, &user_kind, &relation);
+	r->user_type = kpx_column_type(source->relation, source->user_id);
+	r->item_type = kpx_column_type(source->relation, source->item_id);
+	r->source = source;
+	r->weight = source->weight * observed;
+	r->null_ids = r->bad_weights = r->bad_times = 0;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s", quote_identifier(source->user_id));
+	appendStringInfo(&sql, ", %s", quote_identifier(source->item_id));
+	r->weight_column = source->weight_column ? ++column : 0;
+	if (source->weight_column)
+		appendStringInfo(&sql, ", %s::pg_catalog.float8", quote_identifier(source->weight_column));
+	r->time_column = source->occurred_at && (source->half_life > 0 || r->want_last) ? ++column : 0;
+	if (r->time_column)
+		appendStringInfo(&sql, ", %s::pg_catalog.timestamptz", quote_identifier(source->occurred_at));
+	appendStringInfo(&sql, " FROM %s", relation);
+	options.read_only = true;
+	options.dest = &r->pub;
+	SPI_connect();
+	result = SPI_execute_extended(sql.data, &options);
+	SPI_finish();
+	if (result != SPI_OK_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot read %s: %s", relation, SPI_result_code_string(result))));
+	report_bad_rows(r);
+}
+
+/* Renames users and items of all events to sorted order. */
+static void
+rename_events(Reader *r, const uint32 *user_position, const uint32 *item_position)
+{
+	for (int b = 0; b < r->n_blocks; b++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (size_t i = 0; i < r->blocks[b].n; i++)
+		{
+			KpxEvent   *e = &r->blocks[b].events[i];
+
+			e->user = user_position[e->user];
+			e->item = item_position[KPX_ITEM(e->item)] | (e->item & KPX_HIDES);
+		}
+	}
+}
+
+#define ROWS_A_STEP 8192
+
+/* Events to deduplicated rows. Memory of the blocks is freed. */
+static void
+build_rows(Reader *r, KpxData *data)
+{
+	size_t		users = data->users;
+	uint64	   *cursor = kpx_alloc(data->context, users + 1, sizeof(uint64));
+
+	data->offset = kpx_alloc(data->context, users + 1, sizeof(uint64));
+	memset(data->offset, 0, (users + 1) * sizeof(uint64));
+	for (int b = 0; b < r->n_blocks; b++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (kpx_csr_count(r->blocks[b].events, r->blocks[b].n, data->users, data->items, data->offset) != KPX_OK)
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many users or items")));
+	}
+	(void) kpx_csr_offsets(data->offset, users);
+	memcpy(cursor, data->offset, users * sizeof(uint64));
+	data->index = kpx_alloc(data->context, Max(r->n_events, 1), sizeof(uint32));
+	data->weight = kpx_alloc(data->context, Max(r->n_events, 1), sizeof(float));
+	for (int b = 0; b < r->n_blocks; b++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_csr_scatter(r->blocks[b].events, r->blocks[b].n, NULL, cursor, data->index, data->weight);
+		pfree(r->blocks[b].events);
+	}
+	for (size_t begin = 0; begin < users; begin += ROWS_A_STEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_csr_dedupe(data->offset, begin, Min(begin + ROWS_A_STEP, users), data->index, data->weight, cursor);
+	}
+	(void) kpx_csr_compact(data->offset, cursor, users, data->index, data->weight);
+	pfree(cursor);
+}
+
+void
+kpx_data_count(KpxData *data)
+{
+	memset(data->module_interactions, 0, sizeof(uint64) * data->n_modules);
+	memset(data->module_users, 0, sizeof(uint64) * data->n_modules);
+	for (size_t u = 0; u < data->users; u++)
+	{
+		int			m = 0;
+		int			seen = -1;
+
+		for (uint64 j = data->offset[u]; j < data->offset[u + 1]; j++)
+		{
+			while (KPX_ITEM(data->index[j]) >= data->item_base[m + 1])
+				m++;
+			data->module_interactions[m]++;
+			if (seen != m)
+				data->module_users[m]++;
+			seen = m;
+		}
+	}
+}
+
+/* Bytes training will take, from what is known after reading. */
+static size_t
+training_bytes(const Reader *r, const KpxData *data, int factors)
+{
+	return r->n_events * (sizeof(uint32) + sizeof(float)) * 3 +
+		((size_t) data->users + data->items) * (kpx_ld(factors) * sizeof(float) + 4 * sizeof(uint64));
+}
+
+static uint32 *
+last_items(Reader *r, uint32 users)
+{
+	uint32	   *items = kpx_alloc(r->context, Max(users, 1), sizeof(uint32));
+
+	for (uint32 u = 0; u < users; u++)
+		items[u] = u < r->last_size ? r->last[u].item : KPX_NO_ITEM;
+	for (uint32 u = 0; u < r->last_size; u++)
+		r->last[u].item = KPX_NO_ITEM;
+	return items;
+}
+
+/* Puts the items remembered as last into sorted users and items. */
+static void
+rename_last(KpxData *data, uint32 **arrived, const uint32 *counts, const uint32 *user_position, const uint32 *item_position)
+{
+	data->last_item = MemoryContextAlloc(data->context, sizeof(uint32 *) * data->n_modules);
+	for (int m = 0; m < data->n_modules; m++)
+	{
+		data->last_item[m] = kpx_alloc(data->context, Max(data->users, 1), sizeof(uint32));
+		for (uint32 u = 0; u < data->users; u++)
+			data->last_item[m][u] = KPX_NO_ITEM;
+		for (uint32 u = 0; u < counts[m]; u++)
+			if (arrived[m][u] != KPX_NO_ITEM)
+				data->last_item[m][user_position[u]] = item_position[data->item_base[m] + arrived[m][u]];
+	}
+}
+
+KpxData *
+kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int factors, bool want_last)
+{
+	KpxData    *data = palloc0(sizeof(KpxData));
+	Reader		r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
+	uint32	  **item_positions = palloc(sizeof(uint32 *) * n_modules);
+	uint32	  **arrived = palloc(sizeof(uint32 *) * n_modules);
+	uint32	   *arrived_counts = palloc0(sizeof(uint32) * n_modules);
+	uint32	   *item_position;
+	uint32	   *user_position;
+
+	data->context = CurrentMemoryContext;
+	data->n_modules = n_modules;
+	data->modules = modules;
+	data->item_ids = palloc0(sizeof(KpxIds) * n_modules);
+	data->item_base = palloc0(sizeof(uint32) * (n_modules + 1));
+	data->module_interactions = palloc0(sizeof(uint64) * n_modules);
+	data->module_users = palloc0(sizeof(uint64) * n_modules);
+	r.context = CurrentMemoryContext;
+	r.want_last = want_last;
+	r.user_kind = kpx_user_kind(modules, n_modules);
+	r.users = kpx_idmap_create(CurrentMemoryContext, r.user_kind);
+	for (int m = 0; m < n_modules; m++)
+	{
+		r.items = kpx_idmap_create(CurrentMemoryContext, kpx_module_item_kind(modules[m]));
+		r.item_base = data->item_base[m];
+		for (int s = 0; s < modules[m]->n_sources; s++)
+			read_source(&r, modules[m], &modules[m]->sources[s], observed[m]);
+		if ((uint64) data->item_base[m] + kpx_idmap_count(r.items) >= PG_INT32_MAX)
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("more than %d items", PG_INT32_MAX - 1)));
+		data->item_base[m + 1] = data->item_base[m] + kpx_idmap_count(r.items);
+		data->item_ids[m] = kpx_idmap_sorted(r.items, data->context, &item_positions[m]);
+		r.map_bytes += kpx_idmap_count(r.items) * sizeof(uint64) * 2;
+		kpx_idmap_free(r.items);
+		arrived_counts[m] = kpx_idmap_count(r.users);
+		if (want_last)
+			arrived[m] = last_items(&r, arrived_counts[m]);
+	}
+	data->items = data->item_base[n_modules];
+	data->users = kpx_idmap_count(r.users);
+	kpx_check_budget(training_bytes(&r, data, factors), "training");
+	data->user_ids = kpx_idmap_sorted(r.users, data->context, &user_position);
+	kpx_idmap_free(r.users);
+	item_position = kpx_alloc(data->context, Max(data->items, 1), sizeof(uint32));
+	for (int m = 0; m < n_modules; m++)
+		for (uint32 i = data->item_base[m]; i < data->item_base[m + 1]; i++)
+			item_position[i] = data->item_base[m] + item_positions[m][i - data->item_base[m]];
+	if (want_last)
+		rename_last(data, arrived, arrived_counts, user_position, item_position);
+	rename_events(&r, user_position, item_position);
+	build_rows(&r, data);
+	kpx_data_count(data);
+	return data;
+}

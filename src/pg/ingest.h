@@ -1,0 +1,58 @@
+/*
+ * ingest.h
+ *	  Reading the event sources of modules into interactions.
+ */
+#ifndef KPX_PG_INGEST_H
+#define KPX_PG_INGEST_H
+
+#include "kpxrec.h"
+#include "ids.h"
+#include "registry.h"
+
+struct KpxIdMap;
+
+#define KPX_NO_ITEM PG_UINT32_MAX
+
+/*
+ * Interactions of users with the items of all modules, items of module m being
+ * item_base[m] .. item_base[m + 1] - 1 in order of their ids; users in order of ids.
+ */
+typedef struct KpxData
+{
+	MemoryContext context;
+	int			n_modules;
+	KpxModule **modules;
+	KpxIds	   *item_ids;		/* [n_modules] */
+	uint32	   *item_base;		/* [n_modules + 1] */
+	KpxIds		user_ids;
+	uint32		users;
+	uint32		items;
+	uint64	   *offset;			/* [users + 1] */
+	uint32	   *index;			/* item, with KPX_HIDES */
+	float	   *weight;
+	uint64	   *module_interactions;	/* [n_modules] */
+	uint64	   *module_users;	/* [n_modules] */
+	uint32	  **last_item;		/* [n_modules][users], KPX_NO_ITEM = none; only if asked for */
+} KpxData;
+
+/*
+ * Reads all event sources of these modules as the current user. observed[m]
+ * multiplies the weights of module m. want_last: also each user's last item a module.
+ * Errors: those of the relations; 22023 NaN, infinite, negative weights; 22008
+ * infinite times; 53200 over the memory budget; 42804 ids of different kinds.
+ */
+extern KpxData *kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int factors, bool want_last);
+
+/* Recounts interactions and users a module (after a split took some out). */
+extern void kpx_data_count(KpxData *data);
+
+/* What kind of id users have in these modules; 42804 when they differ. */
+extern KpxIdKind kpx_user_kind(KpxModule **modules, int n_modules);
+
+/* Checks a source against the catalog again: kinds of its ids (item kind returned) and its name in SQL. */
+extern KpxIdKind kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *user_kind, char **relation_sql);
+
+/* Age of an event in seconds at the transaction's start. */
+extern double kpx_event_age(TimestampTz occurred_at);
+
+#endif							/* KPX_PG_INGEST_H */

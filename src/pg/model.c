@@ -1,0 +1,355 @@
+/*
+ * model.c
+ *	  Trained models: activation, privileges and the session's cache of them.
+ *
+ * A model is immutable once stored, so a cached copy can be wrong only by not existing
+ * any more: whenever the registry was invalidated, that is looked up again. Copies that
+ * lose their place in the cache live until the transaction ends, because a function
+ * further up the stack may still use them.
+ */
+#include "model.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+
+#include "model_block.h"
+
+#define CACHED_MODELS 32
+
+static KpxModel *cached[CACHED_MODELS];
+static KpxModel *evicted[CACHED_MODELS];
+static int	n_evicted = 0;
+static uint64 clock_hand = 0;
+static bool callback_registered = false;
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	while (n_evicted > 0)
+		MemoryContextDelete(evicted[--n_evicted]->context);
+}
+
+static void
+evict(int slot)
+{
+	KpxModel   *model = cached[slot];
+
+	cached[slot] = NULL;
+	if (n_evicted < CACHED_MODELS)
+		evicted[n_evicted++] = model;
+	/* else: a transaction that used more than 64 models; the copy stays till the session ends */
+}
+
+/* A free slot, after evicting the least recently used models until needed bytes fit. */
+static int
+make_room(size_t needed, int64 id)
+{
+	size_t		limit = (size_t) kpx_cache_size * 1024;
+
+	if (needed > limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("model " INT64_FORMAT " takes %zu MB, kpxrec.cache_size allows %zu MB",
+						id, needed >> 20, limit >> 20),
+				 errhint("Increase kpxrec.cache_size.")));
+	for (;;)
+	{
+		size_t		total = 0;
+		int			oldest = -1;
+		int			vacant = -1;
+
+		for (int i = 0; i < CACHED_MODELS; i++)
+		{
+			if (cached[i] == NULL)
+			{
+				vacant = i;
+				continue;
+			}
+			total += cached[i]->bytes;
+			if (oldest < 0 || cached[i]->used < cached[oldest]->used)
+				oldest = i;
+		}
+		if (total + needed <= limit && vacant >= 0)
+			return vacant;
+		evict(oldest);
+	}
+}
+
+static void
+check_privilege(KpxRegistry *registry, const KpxModel *model)
+{
+	if (kpx_has_role(model->owner))
+		return;
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModule  *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+
+		if (module == NULL || !kpx_may_read_sources(module))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for model " INT64_FORMAT, model->id),
+					 errdetail("The current role neither owns it nor may select from all event sources of module \"%s\".",
+							   model->modules[m].name),
+					 errhint("Grant SELECT on them, or membership in the owner's role.")));
+	}
+}
+
+static bool
+model_exists(int64 id)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(id)};
+	KpxCatalog	catalog;
+	bool		exists;
+
+	kpx_catalog_begin(&catalog, true);
+	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+	exists = SPI_processed == 1;
+	kpx_catalog_end(&catalog);
+	return exists;
+}
+
+KpxModel *
+kpx_model(KpxRegistry *registry, int64 id)
+{
+	KpxModel   *model = NULL;
+	int			slot;
+
+	if (!callback_registered)
+	{
+		RegisterXactCallback(transaction_ended, NULL);
+		callback_registered = true;
+	}
+	for (slot = 0; slot < CACHED_MODELS; slot++)
+		if (cached[slot] && cached[slot]->id == id)
+		{
+			model = cached[slot];
+			break;
+		}
+	if (model && model->generation != registry->generation)
+	{
+		if (model_exists(id))
+			model->generation = registry->generation;
+		else
+		{
+			evict(slot);
+			model = NULL;
+		}
+	}
+	if (model == NULL)
+	{
+		model = kpx_model_load(id);
+		if (model == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("model " INT64_FORMAT " does not exist", id), errhint("See the view kpx_models.")));
+		model->generation = registry->generation;
+		model->bytes = MemoryContextMemAllocated(model->context, true);
+		PG_TRY();
+		{
+			slot = make_room(model->bytes, id);
+		}
+		PG_CATCH();
+		{
+			MemoryContextDelete(model->context);
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		cached[slot] = model;
+	}
+	model->used = ++clock_hand;
+	check_privilege(registry, model);
+	return model;
+}
+
+KpxModelModule *
+kpx_model_module(KpxModel *model, const char *name)
+{
+	for (int m = 0; m < model->n_modules; m++)
+		if (strcmp(model->modules[m].name, name) == 0)
+			return &model->modules[m];
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model " INT64_FORMAT " was not trained on module \"%s\"", model->id, name),
+			 errhint("See modules in the view kpx_models.")));
+}
+
+/* Owner and module ids of a model; false when it does not exist. */
+static bool
+model_metadata(int64 id, char **owner, int **modules, int *n)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(id)};
+	KpxCatalog	catalog;
+	MemoryContext context = CurrentMemoryContext;
+	bool		null;
+
+	*n = 0;
+	kpx_catalog_begin(&catalog, true);
+	kpx_catalog_execute("SELECT m.owner, mm.module_id FROM kpx.model m JOIN kpx.model_module mm ON mm.model_id = m.id"
+						" WHERE m.id = $1 ORDER BY mm.position", 1, types, values, NULL, true);
+	if (SPI_processed > 0)
+	{
+		*owner = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+		*modules = MemoryContextAlloc(context, sizeof(int) * SPI_processed);
+		for (*n = 0; *n < (int) SPI_processed; (*n)++)
+			(*modules)[*n] = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[*n], SPI_tuptable->tupdesc, 2, &null));
+	}
+	kpx_catalog_end(&catalog);
+	return *n > 0;
+}
+
+static void
+require_model(int64 id, char **owner, int **modules, int *n)
+{
+	if (!model_metadata(id, owner, modules, n))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model " INT64_FORMAT " does not exist", id), errhint("See the view kpx_models.")));
+}
+
+void
+kpx_model_activate(int64 id)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(id)};
+	KpxCatalog	catalog;
+
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("INSERT INTO kpx.active_model (module_id, model_id)"
+						" SELECT mm.module_id, mm.model_id FROM kpx.model_module mm JOIN kpx.module m ON m.id = mm.module_id"
+						" WHERE mm.model_id = $1 ORDER BY mm.module_id"
+						" ON CONFLICT (module_id) DO UPDATE SET model_id = excluded.model_id,"
+						" activated_at = clock_timestamp(), activated_by = excluded.activated_by",
+						1, types, values, NULL, false);
+	kpx_catalog_end(&catalog);
+}
+
+PG_FUNCTION_INFO_V1(kpx_activate);
+Datum
+kpx_activate(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+	KpxRegistry *registry = kpx_registry();
+	char	   *owner;
+	int		   *modules;
+	int			n;
+
+	PreventCommandIfReadOnly("kpx_activate()");
+	require_model(id, &owner, &modules, &n);
+	kpx_require_owner(owner, "model", psprintf(INT64_FORMAT, id));
+	for (int i = 0; i < n; i++)
+	{
+		KpxModule  *module = kpx_find_module_by_id(registry, modules[i]);
+
+		if (module)
+			kpx_require_owner(module->owner, "module", module->name);
+	}
+	kpx_model_activate(id);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(kpx_drop_model);
+Datum
+kpx_drop_model(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(id)};
+	char	   *owner;
+	int		   *modules;
+	int			n;
+	KpxCatalog	catalog;
+
+	PreventCommandIfReadOnly("kpx_drop_model()");
+	require_model(id, &owner, &modules, &n);
+	kpx_require_owner(owner, "model", psprintf(INT64_FORMAT, id));
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("DELETE FROM kpx.model WHERE id = $1", 1, types, values, NULL, false);
+	kpx_catalog_end(&catalog);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(kpx_may_use_model);
+Datum
+kpx_may_use_model(PG_FUNCTION_ARGS)
+{
+	char	   *owner;
+	int		   *modules;
+	int			n;
+	KpxRegistry *registry = kpx_registry();
+
+	if (!model_metadata(PG_GETARG_INT64(0), &owner, &modules, &n))
+		PG_RETURN_BOOL(false);
+	if (kpx_has_role(owner))
+		PG_RETURN_BOOL(true);
+	for (int i = 0; i < n; i++)
+	{
+		KpxModule  *module = kpx_find_module_by_id(registry, modules[i]);
+
+		if (module == NULL || !kpx_may_read_sources(module))
+			PG_RETURN_BOOL(false);
+	}
+	PG_RETURN_BOOL(true);
+}
+
+static Datum
+item_factors(FunctionCallInfo fcinfo, Oid type, int model_argument)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	KpxRegistry *registry = kpx_registry();
+	char	   *name;
+	int64		id;
+	KpxModel   *model;
+	KpxModelModule *module;
+	Datum	   *elements;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	id = PG_ARGISNULL(model_argument) ? kpx_find_module(registry, name)->active_model : PG_GETARG_INT64(model_argument);
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no active model", name), errhint("Train one with kpx_train.")));
+	model = kpx_model(registry, id);
+	module = kpx_model_module(model, name);
+	elements = palloc(sizeof(Datum) * model->fixed.factors);
+	for (uint32 i = 0; i < module->items; i++)
+	{
+		const float *row = model->fixed.matrix + (size_t) (module->base + i) * kpx_ld(model->fixed.factors);
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+		MemoryContext old;
+
+		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_tuple_memory);
+		for (int k = 0; k < model->fixed.factors; k++)
+			elements[k] = Float4GetDatum(row[k]);
+		values[0] = kpx_id_to_datum(module->ids.kind, kpx_ids_get(&module->ids, i), type);
+		values[1] = PointerGetDatum(construct_array(elements, model->fixed.factors, FLOAT4OID, 4, true, TYPALIGN_INT));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		if (DatumGetPointer(values[1]))
+			pfree(DatumGetPointer(values[1]));
+		MemoryContextSwitchTo(old);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(kpx_item_factors);
+Datum
+kpx_item_factors(PG_FUNCTION_ARGS)
+{
+	return item_factors(fcinfo, get_fn_expr_argtype(fcinfo->flinfo, 1), 2);
+}
+
+PG_FUNCTION_INFO_V1(kpx_item_factors_text);
+Datum
+kpx_item_factors_text(PG_FUNCTION_ARGS)
+{
+	return item_factors(fcinfo, TEXTOID, 1);
+}

@@ -1,0 +1,428 @@
+/*
+ * model_block.c
+ *	  Reading a model from, and writing it to, the blocks of kpx.model_block.
+ *
+ * A matrix is cut into blocks of about 8 MB, far below bytea's limit. Each carries a
+ * header and a checksum (core/model.h) and is checked in full before any of it is used.
+ */
+#include "model_block.h"
+
+#include "catalog/pg_type.h"
+#include "port/pg_crc32c.h"
+#include "utils/array.h"
+#include "utils/uuid.h"
+
+#include "core/model.h"
+
+#define BLOCK_BYTES (8 * 1024 * 1024)
+
+/* ------------------------------------------------------------ writing */
+
+static uint32
+block_crc(const KpxBlockHeader *header, const void *payload, size_t bytes)
+{
+	KpxBlockHeader zeroed = *header;
+	pg_crc32c	crc;
+
+	zeroed.crc = 0;
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, &zeroed, sizeof(zeroed));
+	COMP_CRC32C(crc, payload, bytes);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* A bytea of header and bytes of payload; the caller fills the payload and calls seal_block. */
+static bytea *
+new_block(KpxBlockKind kind, uint64 first_row, uint64 rows, uint32 cols, size_t bytes)
+{
+	bytea	   *block = palloc(VARHDRSZ + sizeof(KpxBlockHeader) + bytes);
+	KpxBlockHeader header;
+
+	SET_VARSIZE(block, VARHDRSZ + sizeof(KpxBlockHeader) + bytes);
+	if (kpx_block_header(kind, first_row, rows, cols, bytes, &header) != KPX_OK)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a block of a model is too large")));
+	memcpy(VARDATA(block), &header, sizeof(header));
+	return block;
+}
+
+static char *
+block_payload(bytea *block)
+{
+	return VARDATA(block) + sizeof(KpxBlockHeader);
+}
+
+static void
+insert_block(int64 model, const char *kind, int position, int seq, bytea *block)
+{
+	Oid			types[] = {INT8OID, TEXTOID, INT4OID, INT4OID, BYTEAOID};
+	Datum		values[] = {Int64GetDatum(model), CStringGetTextDatum(kind), Int32GetDatum(position),
+		Int32GetDatum(seq), PointerGetDatum(block)};
+	KpxBlockHeader header;
+
+	memcpy(&header, VARDATA(block), sizeof(header));
+	header.crc = block_crc(&header, block_payload(block), (size_t) header.payload_bytes);
+	memcpy(VARDATA(block), &header, sizeof(header));
+	CHECK_FOR_INTERRUPTS();
+	kpx_catalog_execute("INSERT INTO kpx.model_block (model_id, kind, position, seq, data) VALUES ($1, $2, $3, $4, $5)",
+						5, types, values, NULL, false);
+	pfree(block);
+}
+
+static void
+store_ids(const KpxModel *model, int position)
+{
+	const KpxIds *ids = &model->modules[position].ids;
+	uint64		begin = 0;
+	int			seq = 0;
+
+	do
+	{
+		uint64		end = Min(begin + BLOCK_BYTES / 64, ids->n);
+		uint64		rows = end - begin;
+		bytea	   *block;
+
+		if (ids->kind == KPX_ID_INT)
+		{
+			block = new_block(KPX_BLOCK_IDS_INT, begin, rows, 1, rows * sizeof(int64));
+			memcpy(block_payload(block), ids->numbers + begin, rows * sizeof(int64));
+		}
+		else if (ids->kind == KPX_ID_UUID)
+		{
+			block = new_block(KPX_BLOCK_IDS_UUID, begin, rows, 1, rows * UUID_LEN);
+			memcpy(block_payload(block), ids->bytes + begin * UUID_LEN, rows * UUID_LEN);
+		}
+		else
+		{
+			size_t		from = ids->offsets[begin];
+			size_t		length = ids->offsets[end] - from;
+			uint64	   *offsets;
+
+			block = new_block(KPX_BLOCK_IDS_TEXT, begin, rows, 1, (rows + 1) * sizeof(uint64) + length);
+			offsets = palloc((rows + 1) * sizeof(uint64));
+			for (uint64 i = 0; i <= rows; i++)
+				offsets[i] = ids->offsets[begin + i] - from;
+			memcpy(block_payload(block), offsets, (rows + 1) * sizeof(uint64));
+			memcpy(block_payload(block) + (rows + 1) * sizeof(uint64), ids->bytes + from, length);
+			pfree(offsets);
+		}
+		insert_block(model->id, "ids", position, seq++, block);
+		begin = end;
+	} while (begin < ids->n);
+}
+
+/* rows x cols floats from from, whose rows are ld apart. */
+static void
+store_floats(int64 model, const char *name, KpxBlockKind kind, int position, const float *from, uint64 rows,
+			 uint32 cols, size_t ld)
+{
+	uint64		step = Max(1, BLOCK_BYTES / (cols * sizeof(float)));
+	int			seq = 0;
+
+	for (uint64 begin = 0; begin < rows || seq == 0; begin += step)
+	{
+		uint64		n = Min(step, rows - begin);
+		bytea	   *block = new_block(kind, begin, n, cols, n * cols * sizeof(float));
+
+		for (uint64 i = 0; i < n; i++)
+			memcpy(block_payload(block) + i * cols * sizeof(float), from + (begin + i) * ld, cols * sizeof(float));
+		insert_block(model, name, position, seq++, block);
+	}
+}
+
+static void
+store_row(KpxModel *model, const KpxTrainingReport *report, int *version)
+{
+	Oid			types[] = {TEXTOID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, FLOAT8OID,
+	FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, INT8OID};
+	size_t		bytes = (size_t) model->items * (model->fixed.factors + 1) * sizeof(float);
+	Datum		values[] = {CStringGetTextDatum(model->name), DirectFunctionCall1(namein, CStringGetDatum(model->owner)),
+		CStringGetTextDatum(report->algorithm), report->params, Int32GetDatum(model->fixed.factors),
+		Int64GetDatum(report->users), Int64GetDatum(model->items), Int64GetDatum(report->interactions),
+		Int32GetDatum(report->iterations), Float8GetDatum(report->loss),
+		Float8GetDatum(model->fixed.regularization), Float8GetDatum(model->fixed.unobserved),
+		Float8GetDatum(model->fixed.unobserved_rows), Float8GetDatum(report->read_seconds),
+	Float8GetDatum(report->train_seconds), Int64GetDatum(bytes)};
+	bool		null;
+
+	kpx_catalog_execute("INSERT INTO kpx.model (name, version, owner, algorithm, params, factors, users, items,"
+						" interactions, iterations, loss, regularization, unobserved_weight, unobserved_rows, seconds, bytes)"
+						" SELECT $1, 1 + coalesce((SELECT max(version) FROM kpx.model WHERE name = $1), 0), $2, $3, $4,"
+						" $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+						" jsonb_build_object('read', round($14::numeric, 3), 'train', round($15::numeric, 3)), $16"
+						" RETURNING id, version", 16, types, values, NULL, false);
+	model->id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+	*version = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null));
+}
+
+static void
+store_module(const KpxModel *model, int position)
+{
+	const KpxModelModule *m = &model->modules[position];
+	Oid			types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID};
+	Datum		values[] = {Int64GetDatum(model->id), Int32GetDatum(position), Int32GetDatum(m->module_id),
+		CStringGetTextDatum(m->name), Int64GetDatum(m->items), Int64GetDatum(m->users),
+	Int64GetDatum(m->interactions), Float8GetDatum(m->observed)};
+	size_t		ld = kpx_ld(model->fixed.factors);
+
+	kpx_catalog_execute("INSERT INTO kpx.model_module (model_id, position, module_id, module, items, users, interactions,"
+						" observed_weight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, NULL, false);
+	store_ids(model, position);
+	store_floats(model->id, "factors", KPX_BLOCK_FACTORS, position, model->fixed.matrix + m->base * ld, m->items,
+				 (uint32) model->fixed.factors, ld);
+	store_floats(model->id, "popularity", KPX_BLOCK_POPULARITY, position, model->popularity + m->base, m->items, 1, 1);
+}
+
+int
+kpx_model_store(KpxModel *model, const KpxTrainingReport *report)
+{
+	KpxCatalog	catalog;
+	int			version;
+
+	kpx_catalog_begin(&catalog, false);
+	store_row(model, report, &version);
+	store_floats(model->id, "gram", KPX_BLOCK_GRAM, 0, model->fixed.gram, 1, (uint32) model->fixed.factors,
+				 kpx_ld(model->fixed.factors));
+	for (int m = 0; m < model->n_modules; m++)
+		store_module(model, m);
+	kpx_catalog_end(&catalog);
+	return version;
+}
+
+/* ------------------------------------------------------------ reading */
+
+static void
+corrupt(int64 id, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("model " INT64_FORMAT " is corrupt: %s", id, what),
+			 errhint("Activate another model with kpx_activate, or train again.")));
+}
+
+/* The blocks of one kind and position, in order, checked; calls back with each. */
+typedef void (*BlockConsumer) (KpxModel *model, int position, const KpxBlockHeader *header, const char *payload);
+
+static void
+check_block(int64 id, const char *bytes, size_t length, KpxBlockHeader *header)
+{
+	switch (kpx_block_check(bytes, length, header))
+	{
+		case KPX_OK:
+			break;
+		case KPX_UNSUPPORTED:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("model " INT64_FORMAT " was written by a newer kpxrec or on another kind of machine", id),
+					 errhint("Upgrade kpxrec, or train again here.")));
+			break;
+		default:
+			corrupt(id, "a block is not what its header says");
+	}
+	if (block_crc(header, kpx_block_payload(bytes), (size_t) header->payload_bytes) != header->crc)
+		corrupt(id, "a checksum does not match");
+}
+
+static void
+read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockConsumer consume)
+{
+	Oid			types[] = {INT8OID, TEXTOID, INT4OID};
+	Datum		values[] = {Int64GetDatum(model->id), CStringGetTextDatum(kind), Int32GetDatum(position)};
+	uint64		next = 0;
+	SPITupleTable *table;
+	uint64		n;
+
+	kpx_catalog_execute("SELECT data FROM kpx.model_block WHERE model_id = $1 AND kind = $2 AND position = $3 ORDER BY seq",
+						3, types, values, NULL, true);
+	table = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		null;
+		bytea	   *data = DatumGetByteaPP(SPI_getbinval(table->vals[i], table->tupdesc, 1, &null));
+		KpxBlockHeader header;
+
+		CHECK_FOR_INTERRUPTS();
+		check_block(model->id, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), &header);
+		if (header.first_row != next || header.rows > rows - next)
+			corrupt(model->id, "blocks are missing or in the wrong order");
+		consume(model, position, &header, kpx_block_payload(VARDATA_ANY(data)));
+		next += header.rows;
+		pfree(data);
+	}
+	SPI_freetuptable(table);
+	if (next != rows || n == 0)
+		corrupt(model->id, "blocks are missing");
+}
+
+static void
+take_ids(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
+{
+	KpxIds	   *ids = &model->modules[position].ids;
+	uint64		rows = header->rows;
+
+	if (header->first_row == 0)
+	{
+		ids->kind = header->kind == KPX_BLOCK_IDS_INT ? KPX_ID_INT :
+			header->kind == KPX_BLOCK_IDS_UUID ? KPX_ID_UUID : KPX_ID_TEXT;
+		ids->n = 0;
+		if (ids->kind == KPX_ID_INT)
+			ids->numbers = kpx_alloc(model->context, model->modules[position].items, sizeof(int64));
+		else if (ids->kind == KPX_ID_UUID)
+			ids->bytes = kpx_alloc(model->context, model->modules[position].items, UUID_LEN);
+		else
+		{
+			ids->offsets = kpx_alloc(model->context, (size_t) model->modules[position].items + 1, sizeof(uint64));
+			ids->bytes = kpx_alloc(model->context, 1, 1);
+			*(uint64 *) ids->offsets = 0;
+		}
+	}
+	if (header->kind == KPX_BLOCK_IDS_INT && ids->kind == KPX_ID_INT)
+		memcpy((int64 *) ids->numbers + ids->n, payload, rows * sizeof(int64));
+	else if (header->kind == KPX_BLOCK_IDS_UUID && ids->kind == KPX_ID_UUID)
+		memcpy((char *) ids->bytes + ids->n * UUID_LEN, payload, rows * UUID_LEN);
+	else if (header->kind == KPX_BLOCK_IDS_TEXT && ids->kind == KPX_ID_TEXT)
+	{
+		uint64	   *offsets = (uint64 *) ids->offsets + ids->n;
+		uint64		base = offsets[0];
+		size_t		length = header->payload_bytes - (rows + 1) * sizeof(uint64);
+
+		ids->bytes = repalloc_huge((char *) ids->bytes, Max(base + length, 1));
+		memcpy((char *) ids->bytes + base, payload + (rows + 1) * sizeof(uint64), length);
+		for (uint64 i = 1; i <= rows; i++)
+		{
+			uint64		offset;
+
+			memcpy(&offset, payload + i * sizeof(uint64), sizeof(offset));
+			offsets[i] = base + offset;
+		}
+	}
+	else
+		corrupt(model->id, "ids of different kinds");
+	ids->n += rows;
+}
+
+static void
+require_floats(const KpxModel *model, const KpxBlockHeader *header, KpxBlockKind kind, uint32 cols)
+{
+	if (header->kind != kind || header->cols != cols)
+		corrupt(model->id, "a block has the wrong shape");
+}
+
+static void
+take_factors(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
+{
+	uint32		cols = (uint32) model->fixed.factors;
+	float	   *to = (float *) model->fixed.matrix + (model->modules[position].base + header->first_row) * kpx_ld(cols);
+
+	require_floats(model, header, KPX_BLOCK_FACTORS, cols);
+	for (uint64 i = 0; i < header->rows; i++)
+		memcpy(to + i * kpx_ld(cols), payload + i * cols * sizeof(float), cols * sizeof(float));
+}
+
+static void
+take_popularity(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
+{
+	require_floats(model, header, KPX_BLOCK_POPULARITY, 1);
+	memcpy(model->popularity + model->modules[position].base + header->first_row, payload, header->rows * sizeof(float));
+}
+
+static void
+take_gram(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
+{
+	require_floats(model, header, KPX_BLOCK_GRAM, (uint32) model->fixed.factors);
+	memcpy((float *) model->fixed.gram, payload, header->cols * sizeof(float));
+}
+
+static Datum
+field(int row, int column)
+{
+	bool		null;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
+}
+
+/* Metadata of the model; false when it does not exist. */
+static bool
+read_metadata(KpxModel *model)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(model->id)};
+
+	kpx_catalog_execute("SELECT name, owner, factors, regularization, unobserved_weight, unobserved_rows"
+						" FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+	if (SPI_processed != 1)
+		return false;
+	model->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	model->owner = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+	model->fixed.factors = DatumGetInt32(field(0, 3));
+	model->fixed.regularization = DatumGetFloat8(field(0, 4));
+	model->fixed.unobserved = DatumGetFloat8(field(0, 5));
+	model->fixed.unobserved_rows = DatumGetFloat8(field(0, 6));
+	if (model->fixed.factors < 1 || model->fixed.factors > KPX_MAX_FACTORS || !(model->fixed.regularization > 0) ||
+		!(model->fixed.unobserved > 0) || !(model->fixed.unobserved_rows >= 0))
+		corrupt(model->id, "its parameters are out of range");
+	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions FROM kpx.model_module"
+						" WHERE model_id = $1 ORDER BY position", 1, types, values, NULL, true);
+	model->n_modules = (int) SPI_processed;
+	model->modules = MemoryContextAllocZero(model->context, sizeof(KpxModelModule) * Max(model->n_modules, 1));
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModelModule *module = &model->modules[m];
+		int64		items = DatumGetInt64(field(m, 3));
+
+		if (items < 0 || items + model->items >= PG_INT32_MAX)
+			corrupt(model->id, "its number of items is out of range");
+		module->module_id = DatumGetInt32(field(m, 1));
+		module->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[m], SPI_tuptable->tupdesc, 2));
+		module->items = (uint32) items;
+		module->base = model->items;
+		module->observed = DatumGetFloat8(field(m, 4));
+		module->users = (uint64) DatumGetInt64(field(m, 5));
+		module->interactions = (uint64) DatumGetInt64(field(m, 6));
+		model->items += module->items;
+	}
+	return true;
+}
+
+static void
+read_numbers(KpxModel *model)
+{
+	size_t		ld = kpx_ld(model->fixed.factors);
+
+	model->fixed.gram = kpx_alloc_aligned(model->context, ld, sizeof(float));
+	model->fixed.matrix = kpx_alloc_aligned(model->context, (size_t) model->items * ld, sizeof(float));
+	model->popularity = kpx_alloc_aligned(model->context, model->items, sizeof(float));
+	read_blocks(model, "gram", 0, 1, take_gram);
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		read_blocks(model, "ids", m, model->modules[m].items, take_ids);
+		read_blocks(model, "factors", m, model->modules[m].items, take_factors);
+		read_blocks(model, "popularity", m, model->modules[m].items, take_popularity);
+	}
+}
+
+KpxModel *
+kpx_model_load(int64 id)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec model", ALLOCSET_SMALL_SIZES);
+	KpxModel   *model = MemoryContextAllocZero(context, sizeof(KpxModel));
+	KpxCatalog	catalog;
+	bool		found;
+
+	/* On an error the context goes with its parent; only a whole model moves to the cache. */
+	model->id = id;
+	model->context = context;
+	kpx_catalog_begin(&catalog, true);
+	found = read_metadata(model);
+	if (found)
+		read_numbers(model);
+	kpx_catalog_end(&catalog);
+	if (!found)
+	{
+		MemoryContextDelete(context);
+		return NULL;
+	}
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return model;
+}

@@ -1,0 +1,13 @@
+/*
+ * model_block.h
+ *	  Reading a model from, and writing it to, the blocks of kpx.model_block.
+ */
+#ifndef KPX_MODEL_BLOCK_H
+#define KPX_MODEL_BLOCK_H
+
+#include "model.h"
+
+/* Reads a model into a memory context of its own; NULL when there is none of this id. */
+extern KpxModel *kpx_model_load(int64 id);
+
+#endif							/* KPX_MODEL_BLOCK_H */

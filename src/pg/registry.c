@@ -1,0 +1,320 @@
+/*
+ * registry.c
+ *	  The registered modules and event sources, cached in the session.
+ *
+ * Answers need them on every call, so each backend keeps a copy, dropped when the
+ * tables change (relcache invalidation, sent by statement triggers on them). A copy
+ * that was replaced may still be in use further up the stack: it lives until the
+ * transaction ends.
+ */
+#include "registry.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+static KpxRegistry *current = NULL;
+static KpxRegistry *stale = NULL;
+static bool valid = false;
+static bool callbacks_registered = false;
+static uint64 generation = 0;
+static Oid	watched[4];
+static const char *const watched_names[4] = {"module", "event_source", "model", "active_model"};
+
+static void
+relcache_changed(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || relation == watched[0] || relation == watched[1] ||
+		relation == watched[2] || relation == watched[3])
+	{
+		valid = false;
+		generation++;
+	}
+}
+
+static void
+free_registry(KpxRegistry *registry)
+{
+	for (int m = 0; m < registry->n_modules; m++)
+	{
+		KpxModule  *module = &registry->modules[m];
+
+		if (module->available_plan)
+			SPI_freeplan(module->available_plan);
+		for (int s = 0; s < module->n_sources; s++)
+			if (module->sources[s].history_plan)
+				SPI_freeplan(module->sources[s].history_plan);
+	}
+	MemoryContextDelete(registry->context);
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	while (stale)
+	{
+		KpxRegistry *next = stale->next_stale;
+
+		free_registry(stale);
+		stale = next;
+	}
+}
+
+static char *
+text_or_null(int row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+static char *
+keep(MemoryContext context, int row, int column)
+{
+	char	   *value = text_or_null(row, column);
+
+	return value ? MemoryContextStrdup(context, value) : NULL;
+}
+
+static Datum
+field(int row, int column, bool *null)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, null);
+}
+
+/* An interval column in seconds; when NULL, otherwise. */
+static double
+seconds(int row, int column, double otherwise)
+{
+	bool		null;
+	Datum		value = field(row, column, &null);
+
+	return null ? otherwise : DatumGetFloat8(value);
+}
+
+static void
+load_modules(KpxRegistry *registry)
+{
+	bool		null;
+
+	kpx_catalog_execute("SELECT m.id, m.name, m.owner, m.items::oid, m.items_name, m.item_id, m.available,"
+						" extract(epoch FROM m.repeat_after)::float8, a.model_id"
+						" FROM kpx.module m LEFT JOIN kpx.active_model a ON a.module_id = m.id ORDER BY m.id",
+						0, NULL, NULL, NULL, true);
+	registry->n_modules = (int) SPI_processed;
+	registry->modules = MemoryContextAllocZero(registry->context,
+											   sizeof(KpxModule) * Max(registry->n_modules, 1));
+	for (int i = 0; i < registry->n_modules; i++)
+	{
+		KpxModule  *m = &registry->modules[i];
+
+		m->id = DatumGetInt32(field(i, 1, &null));
+		m->name = keep(registry->context, i, 2);
+		m->owner = keep(registry->context, i, 3);
+		m->items = DatumGetObjectId(field(i, 4, &null));
+		m->items_name = keep(registry->context, i, 5);
+		m->item_id = keep(registry->context, i, 6);
+		m->available = keep(registry->context, i, 7);
+		m->repeat_after = seconds(i, 8, -1);
+		m->active_model = DatumGetInt64(field(i, 9, &null));
+		if (null)
+			m->active_model = 0;
+	}
+}
+
+static void
+load_sources(KpxRegistry *registry)
+{
+	bool		null;
+
+	kpx_catalog_execute("SELECT module_id, id, relation::oid, relation_name, kind, user_id, item_id, occurred_at,"
+						" weight_column, weight, hides, extract(epoch FROM half_life)::float8"
+						" FROM kpx.event_source ORDER BY id", 0, NULL, NULL, NULL, true);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		KpxModule  *m = kpx_find_module_by_id(registry, DatumGetInt32(field((int) i, 1, &null)));
+		KpxSource  *s;
+		MemoryContext old;
+
+		if (m == NULL)
+			continue;
+		old = MemoryContextSwitchTo(registry->context);
+		m->sources = m->sources ? repalloc(m->sources, sizeof(KpxSource) * (m->n_sources + 1)) :
+			palloc(sizeof(KpxSource));
+		MemoryContextSwitchTo(old);
+		s = &m->sources[m->n_sources++];
+		memset(s, 0, sizeof(*s));
+		s->id = DatumGetInt32(field((int) i, 2, &null));
+		s->relation = DatumGetObjectId(field((int) i, 3, &null));
+		s->relation_name = keep(registry->context, (int) i, 4);
+		s->kind = keep(registry->context, (int) i, 5);
+		s->user_id = keep(registry->context, (int) i, 6);
+		s->item_id = keep(registry->context, (int) i, 7);
+		s->occurred_at = keep(registry->context, (int) i, 8);
+		s->weight_column = keep(registry->context, (int) i, 9);
+		s->weight = DatumGetFloat8(field((int) i, 10, &null));
+		s->hides = DatumGetBool(field((int) i, 11, &null));
+		s->half_life = seconds((int) i, 12, 0);
+	}
+}
+
+static void
+check_version(void)
+{
+	char	   *installed;
+
+	kpx_catalog_execute("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'kpxrec'",
+						0, NULL, NULL, NULL, true);
+	installed = SPI_processed == 1 ? text_or_null(0, 1) : NULL;
+	if (installed == NULL || strcmp(installed, KPX_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the kpxrec library is version %s, the extension in this database is version %s",
+						KPX_VERSION, installed ? installed : "(none)"),
+				 errhint("Run ALTER EXTENSION kpxrec UPDATE, or reconnect when the library was just replaced.")));
+}
+
+KpxRegistry *
+kpx_registry(void)
+{
+	KpxCatalog	catalog;
+	KpxRegistry *loaded;
+	MemoryContext context;
+
+	if (valid)
+		return current;
+	if (!callbacks_registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		RegisterXactCallback(transaction_ended, NULL);
+		callbacks_registered = true;
+	}
+	kpx_catalog_begin(&catalog, true);
+	for (int i = 0; i < 4; i++)
+		watched[i] = get_relname_relid(watched_names[i], get_namespace_oid("kpx", false));
+	check_version();
+	valid = true;				/* an invalidation while we read makes it false again */
+	PG_TRY();
+	{
+		context = AllocSetContextCreate(CacheMemoryContext, "kpxrec registry", ALLOCSET_SMALL_SIZES);
+		loaded = MemoryContextAllocZero(context, sizeof(KpxRegistry));
+		loaded->context = context;
+		load_modules(loaded);
+		load_sources(loaded);
+	}
+	PG_CATCH();
+	{
+		valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	kpx_catalog_end(&catalog);
+	if (current)
+	{
+		current->next_stale = stale;
+		stale = current;
+	}
+	loaded->generation = generation;
+	current = loaded;
+	return current;
+}
+
+uint64
+kpx_registry_generation(void)
+{
+	return generation;
+}
+
+KpxModule *
+kpx_find_module_by_id(KpxRegistry *registry, int id)
+{
+	for (int i = 0; i < registry->n_modules; i++)
+		if (registry->modules[i].id == id)
+			return &registry->modules[i];
+	return NULL;
+}
+
+KpxModule *
+kpx_find_module(KpxRegistry *registry, const char *name)
+{
+	StringInfoData known;
+
+	for (int i = 0; i < registry->n_modules; i++)
+		if (strcmp(registry->modules[i].name, name) == 0)
+			return &registry->modules[i];
+	initStringInfo(&known);
+	for (int i = 0; i < registry->n_modules; i++)
+		appendStringInfo(&known, "%s%s", i ? ", " : "", registry->modules[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("module \"%s\" is not registered", name),
+			 registry->n_modules ? errdetail("Registered modules: %s.", known.data) : 0,
+			 errhint("Register it with kpx_add_module.")));
+}
+
+char *
+kpx_relation_sql(Oid relation, const char *relation_name, const char *what, const char *name)
+{
+	char	   *relname = get_rel_name(relation);
+
+	if (relname == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s\" of %s \"%s\" does not exist any more", relation_name, what, name),
+				 errhint("Register its replacement with kpx_add_module or kpx_add_events, and drop this one.")));
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), relname);
+}
+
+Oid
+kpx_column_type(Oid relation, const char *column)
+{
+	AttrNumber	number = get_attnum(relation, column);
+
+	if (number == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist", column,
+						get_rel_name(relation) ? get_rel_name(relation) : "(dropped)"),
+				 errhint("Column names are given as they are stored, without quotes; they are case-sensitive.")));
+	return get_atttype(relation, number);
+}
+
+KpxIdKind
+kpx_module_item_kind(KpxModule *module)
+{
+	(void) kpx_relation_sql(module->items, module->items_name, "module", module->name);
+	return kpx_require_id_kind(kpx_column_type(module->items, module->item_id),
+							   psprintf("column \"%s\" of \"%s\"", module->item_id, module->items_name));
+}
+
+static bool
+may_read_column(Oid relation, const char *column)
+{
+	AttrNumber	number = column ? get_attnum(relation, column) : InvalidAttrNumber;
+
+	return number == InvalidAttrNumber ||
+		pg_attribute_aclcheck(relation, number, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+bool
+kpx_may_read_sources(const KpxModule *module)
+{
+	for (int i = 0; i < module->n_sources; i++)
+	{
+		const KpxSource *s = &module->sources[i];
+
+		if (get_rel_name(s->relation) == NULL)
+			continue;
+		if (pg_class_aclcheck(s->relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+			continue;
+		if (!may_read_column(s->relation, s->user_id) || !may_read_column(s->relation, s->item_id) ||
+			!may_read_column(s->relation, s->occurred_at) || !may_read_column(s->relation, s->weight_column))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,85 @@
+/*
+ * registry.h
+ *	  The registered modules and event sources, cached in the session.
+ */
+#ifndef KPX_REGISTRY_H
+#define KPX_REGISTRY_H
+
+#include "kpxrec.h"
+#include "ids.h"
+
+#include "datatype/timestamp.h"
+
+typedef struct KpxSource
+{
+	int			id;
+	Oid			relation;
+	char	   *relation_name;	/* as it was called at registration, for messages */
+	char	   *kind;
+	char	   *user_id;
+	char	   *item_id;
+	char	   *occurred_at;	/* or NULL */
+	char	   *weight_column;	/* or NULL */
+	double		weight;
+	bool		hides;
+	double		half_life;		/* seconds; 0 = none */
+	/* Prepared by recommend: the user's newest rows. */
+	SPIPlanPtr	history_plan;
+	KpxIdKind	user_kind;
+	KpxIdKind	item_kind;
+} KpxSource;
+
+typedef struct KpxModule
+{
+	int			id;
+	char	   *name;
+	char	   *owner;
+	Oid			items;
+	char	   *items_name;
+	char	   *item_id;
+	char	   *available;		/* or NULL */
+	double		repeat_after;	/* seconds; < 0 = never */
+	int64		active_model;	/* 0 = none */
+	int			n_sources;
+	KpxSource  *sources;
+	/* Prepared by recommend: which of these items are there and available. */
+	SPIPlanPtr	available_plan;
+	KpxIdKind	item_kind;
+} KpxModule;
+
+typedef struct KpxRegistry
+{
+	MemoryContext context;
+	uint64		generation;
+	int			n_modules;
+	KpxModule  *modules;		/* by id */
+	struct KpxRegistry *next_stale;
+} KpxRegistry;
+
+/*
+ * The registry as of now. Valid to the end of the transaction, though perhaps not
+ * current after the next statement. Errors: 55000 when the installed extension is not
+ * of this library's version.
+ */
+extern KpxRegistry *kpx_registry(void);
+
+/* Errors: 42704 naming those that exist. */
+extern KpxModule *kpx_find_module(KpxRegistry *registry, const char *name);
+extern KpxModule *kpx_find_module_by_id(KpxRegistry *registry, int id);
+
+/* The module's kind of item id, from the item table's column. Errors: 42P01, 42703, 42804. */
+extern KpxIdKind kpx_module_item_kind(KpxModule *module);
+
+/* schema.name of a relation, quoted; 42P01 with what/name when it is gone. */
+extern char *kpx_relation_sql(Oid relation, const char *relation_name, const char *what, const char *name);
+
+/* Type of a column; 42703 listing nothing when it is not there. */
+extern Oid	kpx_column_type(Oid relation, const char *column);
+
+/* Whether the current user may select the columns the sources of this module need. */
+extern bool kpx_may_read_sources(const KpxModule *module);
+
+/* Counts invalidations, for caches that hang on the registry. */
+extern uint64 kpx_registry_generation(void);
+
+#endif							/* KPX_REGISTRY_H */

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 
 static const char *const known_keys =

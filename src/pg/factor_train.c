@@ -21,6 +21,7 @@
 #include "storage/condition_variable.h"
 #include "storage/dsm.h"
 #include "utils/resowner.h"
+#include "utils/wait_event.h"
 
 #include "core/ingest.h"
 

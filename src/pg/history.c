@@ -1,0 +1,373 @@
+/*
+ * history.c
+ *	  A user's interactions, read from the event sources at call time.
+ *
+ * Plain queries as the current user, so that privileges, row-level security and what
+ * this very transaction has written count. Plans are prepared once a session and
+ * source; the server replans them when tables, roles or policies change.
+ */
+#include "history.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "core/ingest.h"
+#include "ingest.h"
+
+/* One row of a history before duplicates are added up. */
+typedef struct Entry
+{
+	uint32		user;
+	uint32		item;
+	float		weight;
+	bool		hides;
+} Entry;
+
+typedef struct Entries
+{
+	MemoryContext context;
+	Entry	   *entry;
+	size_t		n;
+	size_t		size;
+} Entries;
+
+static void
+add_entry(Entries *entries, Entry entry)
+{
+	if (entries->n == entries->size)
+	{
+		size_t		size = Max(64, entries->size * 2);
+		Entry	   *bigger = kpx_alloc(entries->context, size, sizeof(Entry));
+
+		if (entries->n)
+		{
+			memcpy(bigger, entries->entry, entries->n * sizeof(Entry));
+			pfree(entries->entry);
+		}
+		entries->entry = bigger;
+		entries->size = size;
+	}
+	entries->entry[entries->n++] = entry;
+}
+
+/*
+ * SELECT u.n, h.* FROM unnest($1) WITH ORDINALITY u, LATERAL (newest rows of u). For one
+ * user the planner sees through it no worse than through a plain query with LIMIT.
+ */
+static char *
+history_sql(const KpxSource *source, const char *relation, bool many)
+{
+	StringInfoData sql;
+	const char *user = quote_identifier(source->user_id);
+
+	initStringInfo(&sql);
+	if (many)
+		appendStringInfoString(&sql, "SELECT u.n::pg_catalog.int4, h.* FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n), LATERAL (");
+	appendStringInfo(&sql, "SELECT %s e.%s::pg_catalog.%s AS item", many ? "" : "1::pg_catalog.int4, ",
+					 quote_identifier(source->item_id),
+					 source->item_kind == KPX_ID_INT ? "int8" : source->item_kind == KPX_ID_UUID ? "uuid" : "text");
+	if (source->weight_column)
+		appendStringInfo(&sql, ", e.%s::pg_catalog.float8", quote_identifier(source->weight_column));
+	else
+		appendStringInfoString(&sql, ", NULL::pg_catalog.float8");
+	if (source->occurred_at)
+		appendStringInfo(&sql, ", e.%s::pg_catalog.timestamptz", quote_identifier(source->occurred_at));
+	else
+		appendStringInfoString(&sql, ", NULL::pg_catalog.timestamptz");
+	appendStringInfo(&sql, " FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) %s", relation, user, many ? "u.id" : "$1");
+	if (source->occurred_at)
+		appendStringInfo(&sql, " ORDER BY e.%s DESC", quote_identifier(source->occurred_at));
+	appendStringInfo(&sql, " LIMIT $2%s", many ? ") h" : "");
+	return sql.data;
+}
+
+static SPIPlanPtr
+prepare(const char *sql, int n, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, n, types);
+
+	if (plan == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot prepare the query of an event source: %s", SPI_result_code_string(SPI_result))));
+	return plan;
+}
+
+/* ids of one kind as an array value of the kind's type. */
+static Datum
+id_array(KpxIdKind kind, const KpxId *ids, int n)
+{
+	Datum	   *elements = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
+	Oid			type = kpx_id_kind_type(kind);
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	for (int i = 0; i < n; i++)
+		elements[i] = kpx_id_to_datum(kind, ids[i], type);
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_array(elements, n, type, length, by_value, align));
+}
+
+/* Weight of a history row; raises what ingest would. */
+static double
+row_weight(const KpxSource *source, double observed, Datum factor, bool factor_null, TimestampTz at, bool at_null)
+{
+	double		weight = source->weight * observed;
+
+	if (!factor_null)
+	{
+		double		f = DatumGetFloat8(factor);
+
+		if (!(f >= 0) || isinf(f))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" of relation %s holds a weight that is NaN, infinite or negative",
+							source->weight_column, source->relation_name)));
+		weight *= f;
+	}
+	if (!at_null && source->half_life > 0)
+		weight *= kpx_decay(kpx_event_age(at), source->half_life);
+	return Min(weight, 1e30);
+}
+
+static void
+take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *trained, const KpxSource *source)
+{
+	SPITupleTable *table = SPI_tuptable;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		null,
+					factor_null,
+					at_null;
+		int			user = DatumGetInt32(SPI_getbinval(table->vals[i], table->tupdesc, 1, &null)) - 1;
+		Datum		item = SPI_getbinval(table->vals[i], table->tupdesc, 2, &null);
+		Datum		factor = SPI_getbinval(table->vals[i], table->tupdesc, 3, &factor_null);
+		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(table->vals[i], table->tupdesc, 4, &at_null));
+		Entry		entry = {(uint32) user, 0, 0, source->hides};
+		int64		index;
+
+		if (null)
+			continue;
+		if (source->item_kind == KPX_ID_TEXT)
+			item = PointerGetDatum(PG_DETOAST_DATUM_PACKED(item));
+		index = kpx_ids_find(&trained->ids, kpx_id_from_datum(source->item_kind, kpx_id_kind_type(source->item_kind), item));
+		if (index < 0)
+			continue;
+		if (!at_null && TIMESTAMP_NOT_FINITE(at))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					 errmsg("column \"%s\" of relation %s holds an infinite time", source->occurred_at, source->relation_name)));
+		entry.item = trained->base + (uint32) index;
+		entry.weight = (float) row_weight(source, trained->observed, factor, factor_null, at, at_null);
+		if (module->repeat_after >= 0 && !at_null && kpx_event_age(at) >= module->repeat_after)
+			entry.hides = false;
+		add_entry(entries, entry);
+	}
+}
+
+static void
+read_source(Entries *entries, const KpxModule *module, const KpxModelModule *trained, KpxSource *source,
+			Datum users, KpxIdKind kind, bool many)
+{
+	Oid			types[] = {many ? get_array_type(kpx_id_kind_type(kind)) : kpx_id_kind_type(kind), INT8OID};
+	Datum		values[] = {users, Int64GetDatum(kpx_history_limit)};
+	SPIPlanPtr	plan = many ? NULL : source->history_plan;
+	int			result;
+
+	if (plan == NULL)
+	{
+		char	   *relation;
+
+		source->item_kind = kpx_source_check(module, source, &source->user_kind, &relation);
+		if (source->user_kind != kind || source->item_kind != trained->ids.kind)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("ids of relation %s are of another kind than when the model was trained", relation),
+					 errdetail("Users: %s, expected %s; items: %s, expected %s.", kpx_id_kind_name(source->user_kind),
+							   kpx_id_kind_name(kind), kpx_id_kind_name(source->item_kind),
+							   kpx_id_kind_name(trained->ids.kind)),
+					 errhint("Train again, or mend the type.")));
+		plan = prepare(history_sql(source, relation, many), 2, types);
+		if (!many)
+		{
+			SPI_keepplan(plan);
+			source->history_plan = plan;
+		}
+	}
+	result = SPI_execute_plan(plan, values, NULL, true, 0);
+	if (result != SPI_OK_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot read %s: %s", source->relation_name, SPI_result_code_string(result))));
+	take_rows(entries, module, trained, source);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static int
+compare_entries(const void *a, const void *b)
+{
+	const Entry *x = a;
+	const Entry *y = b;
+
+	if (x->user != y->user)
+		return x->user < y->user ? -1 : 1;
+	return x->item < y->item ? -1 : x->item > y->item;
+}
+
+/* Sorted entries of one user to a history: duplicates added up, weightless ones only hide. */
+static void
+add_up(KpxHistory *history, const Entry *entry, size_t n)
+{
+	history->index = palloc(sizeof(uint32) * Max(n, 1));
+	history->weight = palloc(sizeof(float) * Max(n, 1));
+	history->hidden = palloc(sizeof(uint32) * Max(n, 1));
+	history->n = history->n_hidden = 0;
+	for (size_t i = 0; i < n;)
+	{
+		double		weight = 0;
+		bool		hides = false;
+		size_t		j = i;
+
+		for (; j < n && entry[j].item == entry[i].item; j++)
+		{
+			weight += entry[j].weight;
+			hides |= entry[j].hides;
+		}
+		if ((float) weight > 0)
+		{
+			history->index[history->n] = entry[i].item;
+			history->weight[history->n++] = (float) weight;
+		}
+		if (hides)
+			history->hidden[history->n_hidden++] = entry[i].item;
+		i = j;
+	}
+}
+
+KpxHistory *
+kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users, KpxIdKind kind)
+{
+	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
+	Entries		entries = {CurrentMemoryContext, NULL, 0, 0};
+	Datum		users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) :
+		id_array(kind, users, n_users);
+	size_t		begin = 0;
+
+	SPI_connect();
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModule  *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+
+		if (module == NULL || model->modules[m].items == 0)
+			continue;
+		for (int s = 0; s < module->n_sources; s++)
+			read_source(&entries, module, &model->modules[m], &module->sources[s], users_datum, kind, n_users != 1);
+	}
+	SPI_finish();
+	if (entries.n > 1)
+		qsort(entries.entry, entries.n, sizeof(Entry), compare_entries);
+	for (int u = 0; u < n_users; u++)
+	{
+		size_t		end = begin;
+
+		while (end < entries.n && entries.entry[end].user == (uint32) u)
+			end++;
+		add_up(&histories[u], entries.entry + begin, end - begin);
+		begin = end;
+	}
+	return histories;
+}
+
+KpxHistory
+kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n)
+{
+	KpxHistory	history;
+	Entry	   *entry = palloc(sizeof(Entry) * Max(n, 1));
+	size_t		known = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		int64		index = kpx_ids_find(&module->ids, items[i]);
+
+		if (index >= 0)
+			entry[known++] = (Entry) {0, module->base + (uint32) index, (float) module->observed, true};
+	}
+	qsort(entry, known, sizeof(Entry), compare_entries);
+	add_up(&history, entry, known);
+	return history;
+}
+
+KpxIdKind
+kpx_model_user_kind(KpxRegistry *registry, const KpxModel *model)
+{
+	KpxIdKind	kind = KPX_ID_INT;
+
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModule  *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+
+		if (module && module->n_sources > 0)
+		{
+			KpxSource  *source = &module->sources[0];
+			char	   *relation;
+
+			if (source->history_plan)
+				return source->user_kind;
+			(void) kpx_source_check(module, source, &kind, &relation);
+			return kind;
+		}
+	}
+	return kind;
+}
+
+void
+kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n, bool *keep)
+{
+	Datum		values[1];
+
+	SPI_connect();
+	if (module->available_plan == NULL)
+	{
+		StringInfoData sql;
+		char	   *relation = kpx_relation_sql(module->items, module->items_name, "module", module->name);
+		Oid			types[1];
+
+		module->item_kind = kpx_module_item_kind(module);
+		if (module->item_kind != kind)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("item ids of %s are of another kind than when the model was trained", relation),
+					 errhint("Train again, or mend the type.")));
+		types[0] = get_array_type(kpx_id_kind_type(kind));
+		initStringInfo(&sql);
+		appendStringInfo(&sql, "SELECT u.n::pg_catalog.int4 FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)"
+						 " WHERE EXISTS (SELECT FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) u.id%s%s%s)",
+						 relation, quote_identifier(module->item_id), module->available ? " AND i." : "",
+						 module->available ? quote_identifier(module->available) : "",
+						 module->available ? " IS TRUE" : "");
+		if (module->available)
+			(void) kpx_column_type(module->items, module->available);
+		module->available_plan = prepare(sql.data, 1, types);
+		SPI_keepplan(module->available_plan);
+	}
+	values[0] = id_array(kind, items, n);
+	memset(keep, 0, sizeof(bool) * n);
+	if (SPI_execute_plan(module->available_plan, values, NULL, true, 0) != SPI_OK_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read %s", module->items_name)));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		null;
+
+		keep[DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null)) - 1] = true;
+	}
+	SPI_finish();
+}

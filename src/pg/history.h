@@ -1,0 +1,39 @@
+/*
+ * history.h
+ *	  A user's interactions, read from the event sources at call time.
+ */
+#ifndef KPX_HISTORY_H
+#define KPX_HISTORY_H
+
+#include "ids.h"
+#include "model.h"
+#include "registry.h"
+
+/* Interactions of one user with items of a model, each item once, and what they hide. */
+typedef struct KpxHistory
+{
+	uint32		n;
+	uint32	   *index;			/* item in the model, increasing */
+	float	   *weight;
+	uint32		n_hidden;
+	uint32	   *hidden;			/* items not to be offered again, increasing, may repeat */
+} KpxHistory;
+
+/*
+ * Newest rows of these users (of kind, as an array value of the kind's type) from all
+ * sources of the model's modules, as the current user; one history a user, in the order
+ * of users. Errors: those of the relations, 22023, 22008, 42804.
+ */
+extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users,
+									KpxIdKind kind);
+
+/* Items given by the caller as a history of weight 1 each, hiding themselves. */
+extern KpxHistory kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n);
+
+/* Kind of the model's user ids; when the model has no source left, integer. */
+extern KpxIdKind kpx_model_user_kind(KpxRegistry *registry, const KpxModel *model);
+
+/* Which of these items are in the item table and available now: fills keep[n]. */
+extern void kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n, bool *keep);
+
+#endif							/* KPX_HISTORY_H */

@@ -7,7 +7,7 @@
 #   make bench      timings, see docs/performance.md
 #   make lint       format and static checks; make format mends the format
 
-VERSION = 0.1.0
+EXTVERSION = 0.1.0
 PG_CONFIG ?= pg_config
 SCRIPT_TARGETS = demo check bench lint
 
@@ -27,8 +27,8 @@ MODULE_big = kpxrec
 CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
 OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 EXTENSION = kpxrec
-DATA = sql/kpxrec--$(VERSION).sql
-EXTRA_CLEAN = sql/kpxrec--$(VERSION).sql results regression.diffs regression.out
+DATA = sql/kpxrec--$(EXTVERSION).sql
+EXTRA_CLEAN = sql/kpxrec--$(EXTVERSION).sql results regression.diffs regression.out
 
 # OpenBLAS: the serial build, linked statically with hidden symbols. The pthread build
 # starts threads inside the backend as soon as it is loaded, with signals unblocked; all
@@ -47,9 +47,9 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 override with_llvm = no
 
-all: sql/kpxrec--$(VERSION).sql
-sql/kpxrec--$(VERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
-	{ echo '\echo Use "CREATE EXTENSION kpxrec" to load this file. \quit'; cat $^; } > $@
+all: sql/kpxrec--$(EXTVERSION).sql
+sql/kpxrec--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION kpxrec" to load this file. \quit'; cat $^; } > $@
 
 # Headers have no dependency lists of their own: rebuild when any changed.
 $(OBJS): $(wildcard src/core/*.h src/pg/*.h)

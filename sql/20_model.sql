@@ -43,9 +43,10 @@ CREATE TABLE kpx.model_block (
 	kind text COLLATE "C" NOT NULL,
 	position integer NOT NULL,
 	seq integer NOT NULL,
-	data bytea STORAGE EXTERNAL NOT NULL,
+	data bytea NOT NULL,
 	PRIMARY KEY (model_id, kind, position, seq)
 );
+ALTER TABLE kpx.model_block ALTER COLUMN data SET STORAGE EXTERNAL;
 COMMENT ON TABLE kpx.model_block IS 'the numbers of a model: item ids, factors, Gram matrix, popularity';
 COMMENT ON COLUMN kpx.model_block.kind IS 'ids, factors, gram or popularity';
 COMMENT ON COLUMN kpx.model_block.position IS 'position of the module in the model; 0 for blocks of the whole model';

@@ -4,28 +4,31 @@
 --   anyelement           items have ids of the type the user (or item) has
 --   item_type witness    items have another type: pass e.g. NULL::text
 --   text                 untyped literals; ids come back as text
+--
+-- candidates and exclude are arrays of item ids. They are declared "any" because a
+-- polymorphic array cannot have a default; the library checks them.
 
 CREATE FUNCTION @extschema@.kpx_recommend(
 	user_id anyelement, module text, k integer DEFAULT 10,
-	keep_seen boolean DEFAULT false, only anyarray DEFAULT NULL, exclude anyarray DEFAULT NULL,
+	keep_seen boolean DEFAULT false, candidates "any" DEFAULT NULL, exclude "any" DEFAULT NULL,
 	skip integer DEFAULT 0, model bigint DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id anyelement, score real, reason text)
 AS 'MODULE_PATHNAME', 'kpx_recommend' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_recommend(anyelement, text, integer, boolean, anyarray, anyarray, integer, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_recommend(anyelement, text, integer, boolean, "any", "any", integer, bigint) IS
 'the k best items of a module for a user, most relevant first, with the reason: the past item that spoke loudest, or popular';
 
 CREATE FUNCTION @extschema@.kpx_recommend(
 	user_id anyelement, module text, item_type anycompatible, k integer DEFAULT 10,
-	keep_seen boolean DEFAULT false, only anycompatiblearray DEFAULT NULL, exclude anycompatiblearray DEFAULT NULL,
+	keep_seen boolean DEFAULT false, candidates "any" DEFAULT NULL, exclude "any" DEFAULT NULL,
 	skip integer DEFAULT 0, model bigint DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id anycompatible, score real, reason text)
 AS 'MODULE_PATHNAME', 'kpx_recommend_typed' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_recommend(anyelement, text, anycompatible, integer, boolean, anycompatiblearray, anycompatiblearray, integer, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_recommend(anyelement, text, anycompatible, integer, boolean, "any", "any", integer, bigint) IS
 'kpx_recommend for modules whose item ids have another type than user ids, given by the witness item_type';
 
 CREATE FUNCTION @extschema@.kpx_recommend(
 	user_id text, module text, k integer DEFAULT 10,
-	keep_seen boolean DEFAULT false, only text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
+	keep_seen boolean DEFAULT false, candidates text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
 	skip integer DEFAULT 0, model bigint DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id text, score real, reason text)
 AS 'MODULE_PATHNAME', 'kpx_recommend_text' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
@@ -34,20 +37,20 @@ COMMENT ON FUNCTION @extschema@.kpx_recommend(text, text, integer, boolean, text
 
 CREATE FUNCTION @extschema@.kpx_recommend_from(
 	items anyarray, source_module text, module text, k integer DEFAULT 10,
-	keep_seen boolean DEFAULT false, only anyarray DEFAULT NULL, exclude anyarray DEFAULT NULL,
+	keep_seen boolean DEFAULT false, candidates "any" DEFAULT NULL, exclude "any" DEFAULT NULL,
 	skip integer DEFAULT 0, model bigint DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id anyelement, score real, reason text)
 AS 'MODULE_PATHNAME', 'kpx_recommend_from' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_recommend_from(anyarray, text, text, integer, boolean, anyarray, anyarray, integer, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_recommend_from(anyarray, text, text, integer, boolean, "any", "any", integer, bigint) IS
 'the k best items of a module for a visitor or cart known only by these items of source_module';
 
 CREATE FUNCTION @extschema@.kpx_recommend_from(
 	items anyarray, source_module text, module text, item_type anycompatible, k integer DEFAULT 10,
-	keep_seen boolean DEFAULT false, only anycompatiblearray DEFAULT NULL, exclude anycompatiblearray DEFAULT NULL,
+	keep_seen boolean DEFAULT false, candidates "any" DEFAULT NULL, exclude "any" DEFAULT NULL,
 	skip integer DEFAULT 0, model bigint DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id anycompatible, score real, reason text)
 AS 'MODULE_PATHNAME', 'kpx_recommend_from_typed' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_recommend_from(anyarray, text, text, anycompatible, integer, boolean, anycompatiblearray, anycompatiblearray, integer, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_recommend_from(anyarray, text, text, anycompatible, integer, boolean, "any", "any", integer, bigint) IS
 'kpx_recommend_from for a target module whose item ids have another type, given by the witness item_type';
 
 CREATE FUNCTION @extschema@.kpx_recommend_for(

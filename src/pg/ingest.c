@@ -288,7 +288,7 @@ read_source(Reader *r, const KpxModule *module, const KpxSource *source, double 
 	SPI_connect();
 	result = SPI_execute_extended(sql.data, &options);
 	SPI_finish();
-	if (result != SPI_OK_SELECT)
+	if (result < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("cannot read %s: %s", relation, SPI_result_code_string(result))));

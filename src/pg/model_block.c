@@ -239,7 +239,8 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool		null;
-		bytea	   *data = DatumGetByteaPP(SPI_getbinval(table->vals[i], table->tupdesc, 1, &null));
+		Datum		stored = SPI_getbinval(table->vals[i], table->tupdesc, 1, &null);
+		bytea	   *data = DatumGetByteaPP(stored);
 		KpxBlockHeader header;
 
 		CHECK_FOR_INTERRUPTS();
@@ -248,7 +249,8 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 			corrupt(model->id, "blocks are missing or in the wrong order");
 		consume(model, position, &header, kpx_block_payload(VARDATA_ANY(data)));
 		next += header.rows;
-		pfree(data);
+		if ((Pointer) data != DatumGetPointer(stored))
+			pfree(data);
 	}
 	SPI_freetuptable(table);
 	if (next != rows || n == 0)

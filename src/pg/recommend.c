@@ -30,7 +30,7 @@ typedef struct Request
 	int			skip;
 	bool		keep_seen;
 	Oid			item_type;		/* of the answer */
-	uint8	   *excluded;		/* bitmap over target's items: not in only, or in exclude */
+	uint8	   *excluded;		/* bitmap over target's items: not among candidates, or in exclude */
 	void	   *workspace;
 } Request;
 
@@ -119,6 +119,20 @@ id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const cha
 	return kpx_id_from_datum(kind, type, value);
 }
 
+/* An argument declared "any" (or text[]) that must be an array. */
+static ArrayType *
+array_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, n);
+
+	if (!OidIsValid(get_element_type(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("argument \"%s\" must be an array of item ids, found type %s", name, format_type_be(type)),
+				 errhint("Write ARRAY[...], or cast the literal, for instance '{1,2}'::bigint[].")));
+	return PG_GETARG_ARRAYTYPE_P(n);
+}
+
 /* Elements of an array argument as ids. */
 static KpxId *
 id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n)
@@ -147,17 +161,17 @@ id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const ch
 	return ids;
 }
 
-/* Request-level candidates: q->excluded from only and exclude. */
+/* Request-level choice: q->excluded from candidates and exclude. */
 static void
-read_candidates(Request *q, FunctionCallInfo fcinfo, int only, int exclude, bool from_text)
+read_candidates(Request *q, FunctionCallInfo fcinfo, int candidates, int exclude, bool from_text)
 {
 	size_t		bytes = ((size_t) q->target->items + 7) / 8;
 	int			n;
 
 	q->excluded = palloc0(Max(bytes, 1));
-	if (!PG_ARGISNULL(only))
+	if (!PG_ARGISNULL(candidates))
 	{
-		KpxId	   *ids = id_array_argument(PG_GETARG_ARRAYTYPE_P(only), q->target->ids.kind, from_text, "only", &n);
+		KpxId	   *ids = id_array_argument(array_argument(fcinfo, candidates, "candidates"), q->target->ids.kind, from_text, "candidates", &n);
 
 		memset(q->excluded, 0xFF, bytes);
 		for (int i = 0; i < n; i++)
@@ -170,7 +184,7 @@ read_candidates(Request *q, FunctionCallInfo fcinfo, int only, int exclude, bool
 	}
 	if (!PG_ARGISNULL(exclude))
 	{
-		KpxId	   *ids = id_array_argument(PG_GETARG_ARRAYTYPE_P(exclude), q->target->ids.kind, from_text, "exclude", &n);
+		KpxId	   *ids = id_array_argument(array_argument(fcinfo, exclude, "exclude"), q->target->ids.kind, from_text, "exclude", &n);
 
 		for (int i = 0; i < n; i++)
 		{

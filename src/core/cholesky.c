@@ -23,8 +23,8 @@ factor_pivots(float *a, size_t ld, size_t first, size_t last, size_t n)
 {
 	for (size_t p = first; p < last; p++)
 	{
-		float	   *row = a + p * ld;
-		float		inverse;
+		float *row = a + p * ld;
+		float inverse;
 
 		if (!(row[p] > 0.0f) || !isfinite(row[p]))
 			return false;
@@ -34,8 +34,8 @@ factor_pivots(float *a, size_t ld, size_t first, size_t last, size_t n)
 			row[j] *= inverse;
 		for (size_t i = p + 1; i < last; i++)
 		{
-			float		by = row[i];
-			float	   *to = a + i * ld;
+			float by = row[i];
+			float *to = a + i * ld;
 
 			for (size_t j = i; j < n; j++)
 				to[j] -= by * row[j];
@@ -52,17 +52,17 @@ update_trailing(float *a, size_t ld, size_t first, size_t n)
 
 	for (size_t i = first + PIVOTS; i < n; i++)
 	{
-		float		by0 = u[i];
-		float		by1 = u[ld + i];
-		float		by2 = u[2 * ld + i];
-		float		by3 = u[3 * ld + i];
+		float by0 = u[i];
+		float by1 = u[ld + i];
+		float by2 = u[2 * ld + i];
+		float by3 = u[3 * ld + i];
 
 		for (size_t j = i & ~(size_t) (KPX_LANE - 1); j < n; j += KPX_LANE)
 		{
-			KpxVec	   *to = (KpxVec *) (a + i * ld + j);
+			KpxVec *to = (KpxVec *) (a + i * ld + j);
 
 			*to -= (*(const KpxVec *) (u + j) * by0 + *(const KpxVec *) (u + ld + j) * by1) +
-				(*(const KpxVec *) (u + 2 * ld + j) * by2 + *(const KpxVec *) (u + 3 * ld + j) * by3);
+				   (*(const KpxVec *) (u + 2 * ld + j) * by2 + *(const KpxVec *) (u + 3 * ld + j) * by3);
 		}
 	}
 }
@@ -72,7 +72,7 @@ cholesky_small(float *a, size_t ld, size_t n)
 {
 	for (size_t first = 0; first < n; first += PIVOTS)
 	{
-		size_t		last = first + PIVOTS < n ? first + PIVOTS : n;
+		size_t last = first + PIVOTS < n ? first + PIVOTS : n;
 
 		if (!factor_pivots(a, ld, first, last, n))
 			return false;
@@ -85,9 +85,9 @@ cholesky_small(float *a, size_t ld, size_t n)
 bool
 kpx_cholesky(float *a, size_t ld, size_t n)
 {
-	int			order = (int) n;
-	int			lda = (int) ld;
-	int			info = 0;
+	int order = (int) n;
+	int lda = (int) ld;
+	int info = 0;
 
 	if (n <= KPX_CHOLESKY_SMALL)
 		return cholesky_small(a, ld, n);
@@ -119,9 +119,9 @@ kpx_cholesky_solve(const float *u, size_t ld, size_t n, float *b)
 	for (size_t p = n; p-- > 0;)
 	{
 		const float *row = u + p * ld;
-		float		sum[KPX_LANE] = {0};
-		float		total = 0;
-		size_t		j = p + 1;
+		float sum[KPX_LANE] = {0};
+		float total = 0;
+		size_t j = p + 1;
 
 		for (; j + KPX_LANE <= n; j += KPX_LANE)
 			for (size_t k = 0; k < KPX_LANE; k++)

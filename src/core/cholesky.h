@@ -23,4 +23,4 @@ extern bool kpx_cholesky(float *a, size_t ld, size_t n);
 /* Solves U'U x = b in place, with U of kpx_cholesky. */
 extern void kpx_cholesky_solve(const float *u, size_t ld, size_t n, float *b);
 
-#endif							/* KPX_CHOLESKY_H */
+#endif /* KPX_CHOLESKY_H */

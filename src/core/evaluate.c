@@ -9,7 +9,7 @@
 static size_t
 hits_within(const uint64_t *hit_ranks, size_t hits, size_t k)
 {
-	size_t		n = 0;
+	size_t n = 0;
 
 	while (n < hits && hit_ranks[n] < k)
 		n++;
@@ -31,8 +31,8 @@ kpx_metric_hit_rate(const uint64_t *hit_ranks, size_t hits, size_t relevant, siz
 double
 kpx_metric_ndcg(const uint64_t *hit_ranks, size_t hits, size_t relevant, size_t k)
 {
-	double		gain = 0;
-	double		ideal = 0;
+	double gain = 0;
+	double ideal = 0;
 
 	for (size_t i = 0; i < hits_within(hit_ranks, hits, k); i++)
 		gain += 1 / log2((double) hit_ranks[i] + 2);
@@ -50,8 +50,8 @@ kpx_metric_mrr(const uint64_t *hit_ranks, size_t hits, size_t relevant, size_t k
 double
 kpx_metric_average_precision(const uint64_t *hit_ranks, size_t hits, size_t relevant, size_t k)
 {
-	double		sum = 0;
-	size_t		most = relevant < k ? relevant : k;
+	double sum = 0;
+	size_t most = relevant < k ? relevant : k;
 
 	for (size_t i = 0; i < hits_within(hit_ranks, hits, k); i++)
 		sum += (double) (i + 1) / ((double) hit_ranks[i] + 1);
@@ -61,7 +61,7 @@ kpx_metric_average_precision(const uint64_t *hit_ranks, size_t hits, size_t rele
 void
 kpx_mean_add(KpxMean *mean, double value)
 {
-	double		difference = value - mean->mean;
+	double difference = value - mean->mean;
 
 	mean->n++;
 	mean->mean += difference / (double) mean->n;

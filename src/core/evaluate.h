@@ -28,13 +28,13 @@ extern double kpx_metric_average_precision(const uint64_t *hit_ranks, size_t hit
 /* Mean and standard error of the mean, one value at a time (Welford 1962). */
 typedef struct KpxMean
 {
-	uint64_t	n;
-	double		mean;
-	double		m2;
+	uint64_t n;
+	double mean;
+	double m2;
 } KpxMean;
 
 extern void kpx_mean_add(KpxMean *mean, double value);
 /* sqrt(sample variance / n); 0 for n < 2. */
 extern double kpx_mean_std_error(const KpxMean *mean);
 
-#endif							/* KPX_EVALUATE_H */
+#endif /* KPX_EVALUATE_H */

@@ -26,14 +26,14 @@ extern void dsyevd_(const char *job, const char *uplo, const int *n, double *a, 
 /* The solver's scratch memory; all parts are 64-byte aligned. */
 typedef struct Workspace
 {
-	size_t		ld;
-	float	   *scale;			/* ld: D^-1/2 */
-	float	   *gathered;		/* max(factors, BLOCK) x ld: S */
-	float	   *transposed;		/* ld x ld: S' of a short row */
-	float	   *root;			/* max(factors, BLOCK) padded: s, then z */
-	float	   *system;			/* ld x ld: I + SS' or I + S'S */
-	float	   *right;			/* ld: S's */
-	float	   *v;				/* ld */
+	size_t ld;
+	float *scale; /* ld: D^-1/2 */
+	float *gathered; /* max(factors, BLOCK) x ld: S */
+	float *transposed; /* ld x ld: S' of a short row */
+	float *root; /* max(factors, BLOCK) padded: s, then z */
+	float *system; /* ld x ld: I + SS' or I + S'S */
+	float *right; /* ld: S's */
+	float *v; /* ld */
 } Workspace;
 
 static size_t
@@ -54,8 +54,8 @@ kpx_solve_workspace_size(int factors)
 static Workspace
 workspace_parts(int factors, void *memory)
 {
-	Workspace	ws;
-	size_t		ld = kpx_ld(factors);
+	Workspace ws;
+	size_t ld = kpx_ld(factors);
 
 	ws.ld = ld;
 	ws.gathered = memory;
@@ -72,7 +72,7 @@ workspace_parts(int factors, void *memory)
 static double
 row_scale(const KpxFixed *fixed, double total, float *scale)
 {
-	double		ridge = fixed->regularization * (total + fixed->unobserved * fixed->unobserved_rows);
+	double ridge = fixed->regularization * (total + fixed->unobserved * fixed->unobserved_rows);
 
 	for (size_t k = 0; k < kpx_ld(fixed->factors); k++)
 		scale[k] = (float) (1.0 / sqrt(fixed->unobserved * fixed->gram[k] + ridge));
@@ -82,7 +82,7 @@ row_scale(const KpxFixed *fixed, double total, float *scale)
 static double
 weight_total(const float *weight, size_t n)
 {
-	double		total = 0;
+	double total = 0;
 
 	for (size_t j = 0; j < n; j++)
 		total += weight[j];
@@ -99,8 +99,8 @@ gather(const float *matrix, size_t ld, const float *scale, const uint32_t *index
 	for (size_t j = 0; j < n; j++)
 	{
 		const KpxVec *from = (const KpxVec *) (matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld);
-		KpxVec	   *to = (KpxVec *) (gathered + j * ld);
-		float		w = sqrtf(weight[j]);
+		KpxVec *to = (KpxVec *) (gathered + j * ld);
+		float w = sqrtf(weight[j]);
 
 		if (j + 8 < n)
 		{
@@ -145,14 +145,14 @@ dual_system(const float *s, size_t ld, size_t n, const float *transposed, float 
 		for (size_t j = i & ~(size_t) (KPX_LANE - 1); j < n; j += KPX_LANE)
 		{
 			const float *line = transposed + j;
-			KpxVec		sum0 = {0},
-						sum1 = {0},
-						sum2 = {0},
-						sum3 = {0};
+			KpxVec sum0 = {0},
+				   sum1 = {0},
+				   sum2 = {0},
+				   sum3 = {0};
 
 			for (size_t k = 0; k < ld; k++, line += ldk)
 			{
-				KpxVec		v = *(const KpxVec *) line;
+				KpxVec v = *(const KpxVec *) line;
 
 				sum0 += v * row[k];
 				sum1 += v * row[ld + k];
@@ -175,7 +175,7 @@ transposed_product(const float *s, size_t ld, size_t n, const float *z, float *v
 {
 	for (size_t k = 0; k < ld / KPX_LANE; k++)
 	{
-		KpxVec		sum = {0};
+		KpxVec sum = {0};
 
 		for (size_t j = 0; j < n; j++)
 			sum += ((const KpxVec *) (s + j * ld))[k] * z[j];
@@ -186,7 +186,7 @@ transposed_product(const float *s, size_t ld, size_t n, const float *z, float *v
 static double
 dot_double(const float *a, const float *b, size_t n)
 {
-	double		sum = 0;
+	double sum = 0;
 
 	for (size_t k = 0; k < n; k++)
 		sum += (double) a[k] * b[k];
@@ -209,9 +209,9 @@ static KpxStatus
 solve_short(const KpxFixed *fixed, const Workspace *ws, const uint32_t *index, const float *weight, size_t n,
 			float *x, KpxSolveSums *sums)
 {
-	double		ridge = row_scale(fixed, weight_total(weight, n), ws->scale);
-	size_t		ldk = kpx_ld((int) n);
-	size_t		padded = (n + 3) & ~(size_t) 3;
+	double ridge = row_scale(fixed, weight_total(weight, n), ws->scale);
+	size_t ldk = kpx_ld((int) n);
+	size_t padded = (n + 3) & ~(size_t) 3;
 
 	gather(fixed->matrix, ws->ld, ws->scale, index, weight, n, ws->gathered, ws->root);
 	memset(ws->gathered + n * ws->ld, 0, (padded - n) * ws->ld * sizeof(float));
@@ -261,17 +261,17 @@ KpxStatus
 kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxCursor *cursor, double budget,
 			   void *workspace, float *out, KpxSolveSums *sums)
 {
-	Workspace	ws = workspace_parts(fixed->factors, workspace);
-	double		d = fixed->factors;
+	Workspace ws = workspace_parts(fixed->factors, workspace);
+	double d = fixed->factors;
 
 	while (cursor->row < rows_end)
 	{
-		uint64_t	begin = rows->offset[cursor->row];
-		uint64_t	n = rows->offset[cursor->row + 1] - begin;
+		uint64_t begin = rows->offset[cursor->row];
+		uint64_t n = rows->offset[cursor->row + 1] - begin;
 		const uint32_t *index = rows->index + begin;
 		const float *weight = rows->weight + begin;
-		float	   *x = out + cursor->row * ws.ld;
-		KpxStatus	status = KPX_OK;
+		float *x = out + cursor->row * ws.ld;
+		KpxStatus status = KPX_OK;
 
 		if (budget <= 0)
 			return KPX_MORE;
@@ -287,14 +287,14 @@ kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxC
 		}
 		else
 		{
-			double		total = weight_total(weight, (size_t) n);
-			double		ridge = row_scale(fixed, total, ws.scale);
+			double total = weight_total(weight, (size_t) n);
+			double ridge = row_scale(fixed, total, ws.scale);
 
 			if (cursor->done == 0)
 				start_long(&ws, fixed->factors);
 			while (cursor->done < n)
 			{
-				size_t		block = (size_t) (n - cursor->done < BLOCK ? n - cursor->done : BLOCK);
+				size_t block = (size_t) (n - cursor->done < BLOCK ? n - cursor->done : BLOCK);
 
 				if (budget <= 0)
 					return KPX_MORE;
@@ -316,9 +316,9 @@ kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxC
 KpxStatus
 kpx_fold_in(const KpxFixed *fixed, const uint32_t *index, const float *weight, size_t n, void *workspace, float *x)
 {
-	uint64_t	offset[2] = {0, n};
-	KpxRows		rows = {offset, index, weight};
-	KpxCursor	cursor = {0, 0};
+	uint64_t offset[2] = {0, n};
+	KpxRows rows = {offset, index, weight};
+	KpxCursor cursor = {0, 0};
 	KpxSolveSums sums = {0, 0};
 
 	return kpx_solve_rows(fixed, &rows, 1, &cursor, INFINITY, workspace, x, &sums);
@@ -328,14 +328,14 @@ void
 kpx_contributions(const KpxFixed *fixed, const uint32_t *index, const float *weight, size_t n,
 				  const float *x, const float *target, double *contribution)
 {
-	size_t		ld = kpx_ld(fixed->factors);
-	double		ridge = fixed->regularization *
-		(weight_total(weight, n) + fixed->unobserved * fixed->unobserved_rows);
+	size_t ld = kpx_ld(fixed->factors);
+	double ridge = fixed->regularization *
+				   (weight_total(weight, n) + fixed->unobserved * fixed->unobserved_rows);
 
 	for (size_t j = 0; j < n; j++)
 	{
 		const float *y = fixed->matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld;
-		double		towards = 0;
+		double towards = 0;
 
 		for (int k = 0; k < fixed->factors; k++)
 			towards += (double) y[k] * target[k] / (fixed->unobserved * fixed->gram[k] + ridge);
@@ -346,12 +346,12 @@ kpx_contributions(const KpxFixed *fixed, const uint32_t *index, const float *wei
 void
 kpx_init_rows(int factors, uint64_t seed, size_t rows_begin, size_t rows_end, float *matrix)
 {
-	size_t		ld = kpx_ld(factors);
-	double		deviation = 0.1 / sqrt(factors);
+	size_t ld = kpx_ld(factors);
+	double deviation = 0.1 / sqrt(factors);
 
 	for (size_t row = rows_begin; row < rows_end; row++)
 	{
-		float	   *x = matrix + row * ld;
+		float *x = matrix + row * ld;
 
 		memset(x, 0, ld * sizeof(float));
 		for (int k = 0; k < factors; k++)
@@ -363,13 +363,13 @@ void
 kpx_gram_add(int factors, const float *matrix, size_t rows_begin, size_t rows_end, double scale,
 			 float *scratch, double *gram)
 {
-	size_t		ld = kpx_ld(factors);
-	size_t		d = (size_t) factors;
+	size_t ld = kpx_ld(factors);
+	size_t d = (size_t) factors;
 
 	/* Float sums over at most 1024 rows, double over the blocks. */
 	for (size_t begin = rows_begin; begin < rows_end; begin += 1024)
 	{
-		size_t		n = rows_end - begin < 1024 ? rows_end - begin : 1024;
+		size_t n = rows_end - begin < 1024 ? rows_end - begin : 1024;
 
 		cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, factors, (int) n, 1.0f, matrix + begin * ld, (int) ld,
 					0.0f, scratch, (int) ld);
@@ -385,7 +385,7 @@ kpx_gram_add(int factors, const float *matrix, size_t rows_begin, size_t rows_en
 size_t
 kpx_gram_basis_workspace(int factors)
 {
-	size_t		d = (size_t) factors;
+	size_t d = (size_t) factors;
 
 	/* eigenvalues, dsyevd's work (1 + 6 n + 2 n^2) and, as ints, its iwork (3 + 5 n). */
 	return d + (1 + 6 * d + 2 * d * d) + (3 + 5 * d);
@@ -394,13 +394,13 @@ kpx_gram_basis_workspace(int factors)
 KpxStatus
 kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, float *basis)
 {
-	size_t		ld = kpx_ld(factors);
-	size_t		d = (size_t) factors;
-	int			lwork = 1 + 6 * factors + 2 * factors * factors;
-	int			liwork = 3 + 5 * factors;
-	int			info = 0;
-	double	   *work = workspace + d;
-	int		   *iwork = (int *) (work + lwork);
+	size_t ld = kpx_ld(factors);
+	size_t d = (size_t) factors;
+	int lwork = 1 + 6 * factors + 2 * factors * factors;
+	int liwork = 3 + 5 * factors;
+	int info = 0;
+	double *work = workspace + d;
+	int *iwork = (int *) (work + lwork);
 
 	for (size_t k = 0; k < d * d; k++)
 		if (!isfinite(gram[k]))
@@ -412,9 +412,9 @@ kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, fl
 	memset(basis, 0, d * ld * sizeof(float));
 	for (size_t k = 0; k < d; k++)
 	{
-		const double *vector = gram + (d - 1 - k) * d;	/* LAPACK: ascending, one a column */
-		double		value = workspace[d - 1 - k];
-		size_t		largest = 0;
+		const double *vector = gram + (d - 1 - k) * d; /* LAPACK: ascending, one a column */
+		double value = workspace[d - 1 - k];
+		size_t largest = 0;
 
 		for (size_t j = 1; j < d; j++)
 			if (fabs(vector[j]) > fabs(vector[largest]))
@@ -429,11 +429,11 @@ kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, fl
 void
 kpx_rotate_rows(int factors, const float *basis, size_t rows_begin, size_t rows_end, float *scratch, float *matrix)
 {
-	size_t		ld = kpx_ld(factors);
+	size_t ld = kpx_ld(factors);
 
 	for (size_t begin = rows_begin; begin < rows_end; begin += KPX_ROTATE_ROWS)
 	{
-		size_t		n = rows_end - begin < KPX_ROTATE_ROWS ? rows_end - begin : KPX_ROTATE_ROWS;
+		size_t n = rows_end - begin < KPX_ROTATE_ROWS ? rows_end - begin : KPX_ROTATE_ROWS;
 
 		memcpy(scratch, matrix + begin * ld, n * ld * sizeof(float));
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int) n, factors, factors, 1.0f, scratch, (int) ld,
@@ -448,16 +448,16 @@ kpx_blas_works(void)
 	{
 		N = 24
 	};
-	float		a[N * N],
-				product[N * N],
-				lower[N * N] = {0};
-	double		gram[N * N],
-				vectors[N * N];
-	double		workspace[N + 1 + 6 * N + 2 * N * N + 3 + 5 * N];
-	float		values[(N + 15) / 16 * 16],
-				basis[N * ((N + 15) / 16 * 16)];
-	double		trace = 0,
-				total = 0;
+	float a[N * N],
+		product[N * N],
+		lower[N * N] = {0};
+	double gram[N * N],
+		vectors[N * N];
+	double workspace[N + 1 + 6 * N + 2 * N * N + 3 + 5 * N];
+	float values[(N + 15) / 16 * 16],
+		basis[N * ((N + 15) / 16 * 16)];
+	double trace = 0,
+		   total = 0;
 
 	for (int i = 0; i < N * N; i++)
 		a[i] = (float) kpx_normal(7, 0, (uint64_t) i);

@@ -27,34 +27,34 @@
 /* Interactions of one side in compressed sparse rows. */
 typedef struct KpxRows
 {
-	const uint64_t *offset;		/* rows + 1 */
-	const uint32_t *index;		/* row of the fixed matrix; bit 31 is ignored */
-	const float *weight;		/* > 0 */
+	const uint64_t *offset; /* rows + 1 */
+	const uint32_t *index; /* row of the fixed matrix; bit 31 is ignored */
+	const float *weight; /* > 0 */
 } KpxRows;
 
 /* What rows are solved against. */
 typedef struct KpxFixed
 {
-	int			factors;
-	const float *matrix;		/* rows x kpx_ld(factors), 64-byte aligned, in the Gram basis */
-	const float *gram;			/* kpx_ld(factors): diagonal of sum u y y'; padding 0 */
-	double		unobserved;		/* a */
-	double		unobserved_rows;	/* U */
-	double		regularization; /* lambda > 0 */
+	int factors;
+	const float *matrix; /* rows x kpx_ld(factors), 64-byte aligned, in the Gram basis */
+	const float *gram; /* kpx_ld(factors): diagonal of sum u y y'; padding 0 */
+	double unobserved; /* a */
+	double unobserved_rows; /* U */
+	double regularization; /* lambda > 0 */
 } KpxFixed;
 
 /* Where kpx_solve_rows is: start with {rows_begin, 0}. */
 typedef struct KpxCursor
 {
-	size_t		row;
-	uint64_t	done;			/* observed entries of row already accumulated */
+	size_t row;
+	uint64_t done; /* observed entries of row already accumulated */
 } KpxCursor;
 
 /* Sums over solved rows. */
 typedef struct KpxSolveSums
 {
-	double		objective;		/* of the minimised function above */
-	double		penalty;		/* its part lambda (W + a U) |x|^2 */
+	double objective; /* of the minimised function above */
+	double penalty; /* its part lambda (W + a U) |x|^2 */
 } KpxSolveSums;
 
 /* Bytes of workspace (64-byte aligned) for the solvers; 0 when factors is out of range. */
@@ -110,4 +110,4 @@ extern void kpx_rotate_rows(int factors, const float *basis, size_t rows_begin, 
 /* Whether BLAS and LAPACK compute what plain loops do on this CPU (small fixed cases). */
 extern bool kpx_blas_works(void);
 
-#endif							/* KPX_FACTOR_H */
+#endif /* KPX_FACTOR_H */

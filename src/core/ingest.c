@@ -24,11 +24,11 @@ kpx_csr_count(const KpxEvent *events, size_t n, uint32_t users, uint32_t items, 
 uint64_t
 kpx_csr_offsets(uint64_t *count, size_t rows)
 {
-	uint64_t	total = 0;
+	uint64_t total = 0;
 
 	for (size_t row = 0; row < rows; row++)
 	{
-		uint64_t	n = count[row];
+		uint64_t n = count[row];
 
 		count[row] = total;
 		total += n;
@@ -43,8 +43,8 @@ kpx_csr_scatter(const KpxEvent *events, size_t n, const uint32_t *item_map, uint
 {
 	for (size_t i = 0; i < n; i++)
 	{
-		uint64_t	at = cursor[events[i].user]++;
-		uint32_t	item = events[i].item;
+		uint64_t at = cursor[events[i].user]++;
+		uint32_t item = events[i].item;
 
 		index[at] = item_map ? item_map[KPX_ITEM(item)] | (item & KPX_HIDES) : item;
 		weight[at] = events[i].weight;
@@ -54,8 +54,8 @@ kpx_csr_scatter(const KpxEvent *events, size_t n, const uint32_t *item_map, uint
 static void
 swap(uint32_t *index, float *weight, size_t a, size_t b)
 {
-	uint32_t	i = index[a];
-	float		w = weight[a];
+	uint32_t i = index[a];
+	float w = weight[a];
 
 	index[a] = index[b];
 	weight[a] = weight[b];
@@ -68,9 +68,9 @@ insertion_sort(uint32_t *index, float *weight, size_t n)
 {
 	for (size_t i = 1; i < n; i++)
 	{
-		uint32_t	item = index[i];
-		float		w = weight[i];
-		size_t		j = i;
+		uint32_t item = index[i];
+		float w = weight[i];
+		size_t j = i;
 
 		for (; j > 0 && KPX_ITEM(index[j - 1]) > KPX_ITEM(item); j--)
 		{
@@ -87,7 +87,7 @@ sift_down(uint32_t *index, float *weight, size_t root, size_t n)
 {
 	for (;;)
 	{
-		size_t		child = 2 * root + 1;
+		size_t child = 2 * root + 1;
 
 		if (child >= n)
 			return;
@@ -104,7 +104,7 @@ sift_down(uint32_t *index, float *weight, size_t root, size_t n)
 static void
 sort_row(uint32_t *index, float *weight, size_t n)
 {
-	bool		sorted = true;
+	bool sorted = true;
 
 	for (size_t i = 1; i < n && sorted; i++)
 		sorted = KPX_ITEM(index[i - 1]) <= KPX_ITEM(index[i]);
@@ -130,17 +130,17 @@ kpx_csr_dedupe(const uint64_t *offset, size_t rows_begin, size_t rows_end, uint3
 {
 	for (size_t row = rows_begin; row < rows_end; row++)
 	{
-		uint32_t   *items = index + offset[row];
-		float	   *weights = weight + offset[row];
-		size_t		n = (size_t) (offset[row + 1] - offset[row]);
-		size_t		to = 0;
+		uint32_t *items = index + offset[row];
+		float *weights = weight + offset[row];
+		size_t n = (size_t) (offset[row + 1] - offset[row]);
+		size_t to = 0;
 
 		sort_row(items, weights, n);
 		for (size_t i = 0; i < n;)
 		{
-			uint32_t	item = items[i];
-			double		sum = 0;
-			size_t		j = i;
+			uint32_t item = items[i];
+			double sum = 0;
+			size_t j = i;
 
 			for (; j < n && KPX_ITEM(items[j]) == KPX_ITEM(item); j++)
 			{
@@ -161,11 +161,11 @@ kpx_csr_dedupe(const uint64_t *offset, size_t rows_begin, size_t rows_end, uint3
 uint64_t
 kpx_csr_compact(uint64_t *offset, const uint64_t *kept, size_t rows, uint32_t *index, float *weight)
 {
-	uint64_t	total = 0;
+	uint64_t total = 0;
 
 	for (size_t row = 0; row < rows; row++)
 	{
-		uint64_t	from = offset[row];
+		uint64_t from = offset[row];
 
 		if (from != total)
 		{
@@ -191,7 +191,7 @@ kpx_csr_transpose(const uint64_t *offset, const uint32_t *index, const float *we
 	for (size_t user = 0; user < users; user++)
 		for (uint64_t j = offset[user]; j < offset[user + 1]; j++)
 		{
-			uint64_t	at = cursor[KPX_ITEM(index[j])]++;
+			uint64_t at = cursor[KPX_ITEM(index[j])]++;
 
 			t_index[at] = (uint32_t) user;
 			t_weight[at] = weight[j];

@@ -17,9 +17,9 @@
  */
 typedef struct KpxEvent
 {
-	uint32_t	user;
-	uint32_t	item;
-	float		weight;
+	uint32_t user;
+	uint32_t item;
+	float weight;
 } KpxEvent;
 
 #define KPX_HIDES UINT32_C(0x80000000)
@@ -67,4 +67,4 @@ extern void kpx_csr_transpose(const uint64_t *offset, const uint32_t *index, con
 /* Weight of an event of this age: 2^(-age / half_life); ages below zero count as zero. */
 extern double kpx_decay(double age, double half_life);
 
-#endif							/* KPX_INGEST_H */
+#endif /* KPX_INGEST_H */

@@ -17,8 +17,8 @@ __attribute__((visibility("hidden"))) void
 _gfortran_concat_string(size_t to_length, char *to, size_t a_length, const char *a,
 						size_t b_length, const char *b)
 {
-	size_t		from_a = a_length < to_length ? a_length : to_length;
-	size_t		from_b = b_length < to_length - from_a ? b_length : to_length - from_a;
+	size_t from_a = a_length < to_length ? a_length : to_length;
+	size_t from_b = b_length < to_length - from_a ? b_length : to_length - from_a;
 
 	memcpy(to, a, from_a);
 	memcpy(to + from_a, b, from_b);

@@ -17,16 +17,16 @@
 typedef enum KpxStatus
 {
 	KPX_OK = 0,
-	KPX_MORE,					/* budget used up: call again with the same cursor */
-	KPX_BAD_ARGUMENT,			/* a size or range that the caller should have checked */
-	KPX_TOO_BIG,				/* a size that does not fit */
-	KPX_NOT_FINITE,				/* NaN or infinity where a number was needed */
-	KPX_CORRUPT,				/* stored bytes that cannot be what they claim */
-	KPX_UNSUPPORTED				/* stored bytes of another version or machine */
+	KPX_MORE, /* budget used up: call again with the same cursor */
+	KPX_BAD_ARGUMENT, /* a size or range that the caller should have checked */
+	KPX_TOO_BIG, /* a size that does not fit */
+	KPX_NOT_FINITE, /* NaN or infinity where a number was needed */
+	KPX_CORRUPT, /* stored bytes that cannot be what they claim */
+	KPX_UNSUPPORTED /* stored bytes of another version or machine */
 } KpxStatus;
 
 #define KPX_MAX_FACTORS 1024
-#define KPX_LANE 16				/* floats in a 64-byte line */
+#define KPX_LANE 16 /* floats in a 64-byte line */
 
 /* Leading dimension: floats from one row to the next. */
 static inline size_t
@@ -55,4 +55,4 @@ kpx_align(size_t n)
 	return (n + 63) & ~(size_t) 63;
 }
 
-#endif							/* KPX_MATRIX_H */
+#endif /* KPX_MATRIX_H */

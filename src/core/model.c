@@ -29,7 +29,7 @@ kpx_block_header(KpxBlockKind kind, uint64_t first_row, uint64_t rows, uint32_t 
 static uint64_t
 load64(const char *bytes, uint64_t i)
 {
-	uint64_t	value;
+	uint64_t value;
 
 	memcpy(&value, bytes + i * sizeof(value), sizeof(value));
 	return value;
@@ -66,11 +66,11 @@ texts_increase(const char *payload, uint64_t rows, uint64_t length)
 			return false;
 	for (uint64_t i = 1; i < rows; i++)
 	{
-		uint64_t	a = load64(payload, i - 1);
-		uint64_t	b = load64(payload, i);
-		uint64_t	a_length = b - a;
-		uint64_t	b_length = load64(payload, i + 1) - b;
-		int			order = memcmp(text + a, text + b, (size_t) (a_length < b_length ? a_length : b_length));
+		uint64_t a = load64(payload, i - 1);
+		uint64_t b = load64(payload, i);
+		uint64_t a_length = b - a;
+		uint64_t b_length = load64(payload, i + 1) - b;
+		int order = memcmp(text + a, text + b, (size_t) (a_length < b_length ? a_length : b_length));
 
 		if (order > 0 || (order == 0 && a_length >= b_length))
 			return false;
@@ -83,7 +83,7 @@ floats_finite(const char *payload, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++)
 	{
-		float		value;
+		float value;
 
 		memcpy(&value, payload + i * sizeof(value), sizeof(value));
 		if (!isfinite(value))
@@ -96,17 +96,17 @@ floats_finite(const char *payload, uint64_t n)
 static bool
 shape_is(const KpxBlockHeader *header, uint64_t size)
 {
-	uint64_t	cells;
-	uint64_t	bytes;
+	uint64_t cells;
+	uint64_t bytes;
 
 	return !__builtin_mul_overflow(header->rows, header->cols, &cells) &&
-		!__builtin_mul_overflow(cells, size, &bytes) && bytes == header->payload_bytes;
+		   !__builtin_mul_overflow(cells, size, &bytes) && bytes == header->payload_bytes;
 }
 
 static bool
 payload_ok(const KpxBlockHeader *header, const char *payload)
 {
-	uint64_t	offsets;
+	uint64_t offsets;
 
 	switch (header->kind)
 	{
@@ -116,16 +116,16 @@ payload_ok(const KpxBlockHeader *header, const char *payload)
 			return header->cols == 1 && shape_is(header, 16) && uuids_increase(payload, header->rows);
 		case KPX_BLOCK_IDS_TEXT:
 			return header->cols == 1 && header->rows < UINT64_MAX &&
-				!__builtin_mul_overflow(header->rows + 1, sizeof(uint64_t), &offsets) &&
-				offsets <= header->payload_bytes &&
-				texts_increase(payload, header->rows, header->payload_bytes - offsets);
+				   !__builtin_mul_overflow(header->rows + 1, sizeof(uint64_t), &offsets) &&
+				   offsets <= header->payload_bytes &&
+				   texts_increase(payload, header->rows, header->payload_bytes - offsets);
 		case KPX_BLOCK_GRAM:
 			return header->rows == 1 && shape_is(header, sizeof(float)) && floats_finite(payload, header->cols);
 		case KPX_BLOCK_POPULARITY:
 			return header->cols == 1 && shape_is(header, sizeof(float)) && floats_finite(payload, header->rows);
 		case KPX_BLOCK_FACTORS:
 			return header->cols >= 1 && header->cols <= KPX_MAX_FACTORS && shape_is(header, sizeof(float)) &&
-				floats_finite(payload, header->rows * header->cols);
+				   floats_finite(payload, header->rows * header->cols);
 		default:
 			return false;
 	}

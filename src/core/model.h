@@ -11,30 +11,30 @@
 
 #include "matrix.h"
 
-#define KPX_BLOCK_MAGIC UINT32_C(0x4258504B)	/* "KPXB" read on a little-endian machine */
+#define KPX_BLOCK_MAGIC UINT32_C(0x4258504B) /* "KPXB" read on a little-endian machine */
 #define KPX_BLOCK_VERSION 1
 
 typedef enum KpxBlockKind
 {
-	KPX_BLOCK_IDS_INT = 1,		/* int64[rows], increasing */
-	KPX_BLOCK_IDS_UUID,			/* 16 bytes a row, increasing by memcmp */
-	KPX_BLOCK_IDS_TEXT,			/* uint64[rows + 1] byte offsets, then the bytes, increasing by memcmp/length */
-	KPX_BLOCK_FACTORS,			/* float[rows][cols] */
-	KPX_BLOCK_GRAM,				/* float[rows = 1][cols]: diagonal of the weighted Gram matrix */
-	KPX_BLOCK_POPULARITY		/* float[rows]: share of the module's interaction weight, 0..1 */
+	KPX_BLOCK_IDS_INT = 1, /* int64[rows], increasing */
+	KPX_BLOCK_IDS_UUID, /* 16 bytes a row, increasing by memcmp */
+	KPX_BLOCK_IDS_TEXT, /* uint64[rows + 1] byte offsets, then the bytes, increasing by memcmp/length */
+	KPX_BLOCK_FACTORS, /* float[rows][cols] */
+	KPX_BLOCK_GRAM, /* float[rows = 1][cols]: diagonal of the weighted Gram matrix */
+	KPX_BLOCK_POPULARITY /* float[rows]: share of the module's interaction weight, 0..1 */
 } KpxBlockKind;
 
 typedef struct KpxBlockHeader
 {
-	uint32_t	magic;
-	uint16_t	version;
-	uint16_t	kind;
-	uint32_t	crc;			/* CRC-32C of the whole block with this field zero; the caller computes it */
-	uint32_t	cols;
-	uint64_t	rows;			/* rows in this block */
-	uint64_t	first_row;		/* index of its first row in the module's (or model's) array */
-	uint64_t	payload_bytes;
-	uint64_t	reserved[3];	/* zero */
+	uint32_t magic;
+	uint16_t version;
+	uint16_t kind;
+	uint32_t crc; /* CRC-32C of the whole block with this field zero; the caller computes it */
+	uint32_t cols;
+	uint64_t rows; /* rows in this block */
+	uint64_t first_row; /* index of its first row in the module's (or model's) array */
+	uint64_t payload_bytes;
+	uint64_t reserved[3]; /* zero */
 } KpxBlockHeader;
 
 /* Fills a header for a block of this shape; crc is left zero. KPX_TOO_BIG on overflow. */
@@ -53,4 +53,4 @@ extern KpxStatus kpx_block_check(const void *bytes, size_t length, KpxBlockHeade
 /* Payload of a block that passed the check. */
 extern const void *kpx_block_payload(const void *bytes);
 
-#endif							/* KPX_MODEL_H */
+#endif /* KPX_MODEL_H */

@@ -39,10 +39,10 @@ kpx_uniform(uint64_t seed, uint64_t stream, uint64_t position)
 static inline double
 kpx_normal(uint64_t seed, uint64_t stream, uint64_t position)
 {
-	double		u = kpx_uniform(seed, stream, 2 * position);
-	double		v = kpx_uniform(seed, stream, 2 * position + 1);
+	double u = kpx_uniform(seed, stream, 2 * position);
+	double v = kpx_uniform(seed, stream, 2 * position + 1);
 
 	return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925286766559 * v);
 }
 
-#endif							/* KPX_RNG_H */
+#endif /* KPX_RNG_H */

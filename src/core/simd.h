@@ -36,8 +36,8 @@ typedef float KpxVec __attribute__((vector_size(64), aligned(64), may_alias));
 KPX_INLINE float
 kpx_vec_sum(const KpxVec *v)
 {
-	KpxVec		a = *v;
-	float		half[8];
+	KpxVec a = *v;
+	float half[8];
 
 	for (int i = 0; i < 8; i++)
 		half[i] = a[i] + a[i + 8];
@@ -46,4 +46,4 @@ kpx_vec_sum(const KpxVec *v)
 	return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
-#endif							/* KPX_SIMD_H */
+#endif /* KPX_SIMD_H */

@@ -18,7 +18,7 @@ kpx_scores(const float *items, size_t ld, size_t rows_begin, size_t rows_end, co
 	for (size_t row = rows_begin; row < rows_end; row++)
 	{
 		const KpxVec *y = (const KpxVec *) (items + row * ld);
-		KpxVec		sum = y[0] * vx[0];
+		KpxVec sum = y[0] * vx[0];
 
 		for (size_t k = 1; k < ld / KPX_LANE; k++)
 			sum += y[k] * vx[k];
@@ -46,12 +46,12 @@ worse(KpxHit a, KpxHit b)
 static void
 sift_down(KpxHit *heap, size_t n)
 {
-	KpxHit		hit = heap[0];
-	size_t		root = 0;
+	KpxHit hit = heap[0];
+	size_t root = 0;
 
 	for (;;)
 	{
-		size_t		child = 2 * root + 1;
+		size_t child = 2 * root + 1;
 
 		if (child >= n)
 			break;
@@ -68,7 +68,7 @@ sift_down(KpxHit *heap, size_t n)
 static void
 sift_up(KpxHit *heap, size_t at)
 {
-	KpxHit		hit = heap[at];
+	KpxHit hit = heap[at];
 
 	while (at > 0 && worse(hit, heap[(at - 1) / 2]))
 	{
@@ -82,7 +82,7 @@ sift_up(KpxHit *heap, size_t at)
 KPX_INLINE bool
 any_reaches(const float *score, float threshold)
 {
-	int			any = 0;
+	int any = 0;
 
 	for (int i = 0; i < KPX_LANE; i++)
 		any |= score[i] >= threshold;
@@ -92,7 +92,7 @@ any_reaches(const float *score, float threshold)
 static void
 consider(const float *score, size_t i, const uint8_t *excluded, size_t k, KpxHit *heap, size_t *n)
 {
-	KpxHit		hit = {(uint32_t) i, score[i]};
+	KpxHit hit = {(uint32_t) i, score[i]};
 
 	if (score[i] != score[i] || (excluded && kpx_bit_get(excluded, i)))
 		return;
@@ -111,8 +111,8 @@ consider(const float *score, size_t i, const uint8_t *excluded, size_t k, KpxHit
 KPX_CLONES static size_t
 fill_heap(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit *heap)
 {
-	size_t		found = 0;
-	size_t		i = 0;
+	size_t found = 0;
+	size_t i = 0;
 
 	for (; i + KPX_LANE <= n; i += KPX_LANE)
 		if (found < k || any_reaches(score + i, heap[0].score))
@@ -126,7 +126,7 @@ fill_heap(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHi
 size_t
 kpx_topk(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit *hits)
 {
-	size_t		found;
+	size_t found;
 
 	if (k == 0)
 		return 0;
@@ -134,7 +134,7 @@ kpx_topk(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit
 	/* Heapsort: the worst to the end, again and again. */
 	for (size_t end = found; end-- > 1;)
 	{
-		KpxHit		worst = hits[0];
+		KpxHit worst = hits[0];
 
 		hits[0] = hits[end];
 		sift_down(hits, end);
@@ -146,11 +146,11 @@ kpx_topk(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit
 size_t
 kpx_rank(const float *score, size_t n, const uint8_t *excluded, uint32_t item)
 {
-	KpxHit		own = {item, score[item]};
-	size_t		rank = 0;
+	KpxHit own = {item, score[item]};
+	size_t rank = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (i != item && !(excluded && kpx_bit_get(excluded, i)) && worse(own, (KpxHit) {(uint32_t) i, score[i]}))
+		if (i != item && !(excluded && kpx_bit_get(excluded, i)) && worse(own, (KpxHit){(uint32_t) i, score[i]}))
 			rank++;
 	return rank;
 }

@@ -11,8 +11,8 @@
 
 typedef struct KpxHit
 {
-	uint32_t	item;
-	float		score;
+	uint32_t item;
+	float score;
 } KpxHit;
 
 /*
@@ -60,4 +60,4 @@ kpx_bit_get(const uint8_t *bits, size_t i)
 	return (bits[i >> 3] >> (i & 7)) & 1;
 }
 
-#endif							/* KPX_TOPK_H */
+#endif /* KPX_TOPK_H */

@@ -27,16 +27,16 @@
 /* One held-out interaction; item or user KPX_NO_ITEM when training does not know it. */
 typedef struct Pair
 {
-	uint32		user;
-	uint32		item;
-	KpxId		unknown_user;	/* tells unknown users apart */
+	uint32 user;
+	uint32 item;
+	KpxId unknown_user; /* tells unknown users apart */
 } Pair;
 
 typedef struct Pairs
 {
-	Pair	   *pair;
-	size_t		n;
-	size_t		size;
+	Pair *pair;
+	size_t n;
+	size_t size;
 } Pairs;
 
 static void
@@ -44,8 +44,8 @@ add_pair(Pairs *pairs, Pair pair)
 {
 	if (pairs->n == pairs->size)
 	{
-		size_t		size = Max(1024, pairs->size * 2);
-		Pair	   *bigger = kpx_alloc(CurrentMemoryContext, size, sizeof(Pair));
+		size_t size = Max(1024, pairs->size * 2);
+		Pair *bigger = kpx_alloc(CurrentMemoryContext, size, sizeof(Pair));
 
 		if (pairs->n)
 		{
@@ -99,12 +99,12 @@ held_out(const KpxData *data, Split split, int m, uint32 user, uint64 n, uint64 
 static void
 split_user(KpxData *data, Split split, uint32 user, uint64 begin, uint64 end, uint64 seed, uint64 *to, Pairs *pairs)
 {
-	int			m = 0;
+	int m = 0;
 
 	for (uint64 j = begin; j < end;)
 	{
-		uint64		first = j;
-		uint64		last;
+		uint64 first = j;
+		uint64 last;
 
 		while (KPX_ITEM(data->index[j]) >= data->item_base[m + 1])
 			m++;
@@ -112,10 +112,10 @@ split_user(KpxData *data, Split split, uint32 user, uint64 begin, uint64 end, ui
 			;
 		for (; j < last; j++)
 		{
-			uint32		item = KPX_ITEM(data->index[j]);
+			uint32 item = KPX_ITEM(data->index[j]);
 
 			if (held_out(data, split, m, user, j - first, last - first, item, seed))
-				add_pair(&pairs[m], (Pair) {user, item, {0}});
+				add_pair(&pairs[m], (Pair){user, item, {0}});
 			else
 			{
 				data->index[*to] = data->index[j];
@@ -128,12 +128,12 @@ split_user(KpxData *data, Split split, uint32 user, uint64 begin, uint64 end, ui
 static void
 split_data(KpxData *data, Split split, uint64 seed, Pairs *pairs)
 {
-	uint64		to = 0;
-	uint64		begin = 0;
+	uint64 to = 0;
+	uint64 begin = 0;
 
 	for (uint32 user = 0; user < data->users; user++)
 	{
-		uint64		end = data->offset[user + 1];
+		uint64 end = data->offset[user + 1];
 
 		if (user % 4096 == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -160,7 +160,7 @@ compare_pairs(const void *a, const void *b)
 static bool
 is_pair(const Pairs *pairs, uint32 user, uint32 item)
 {
-	Pair		key = {user, item, {0}};
+	Pair key = {user, item, {0}};
 
 	return pairs->n > 0 && bsearch(&key, pairs->pair, pairs->n, sizeof(Pair), compare_pairs) != NULL;
 }
@@ -169,13 +169,13 @@ is_pair(const Pairs *pairs, uint32 user, uint32 item)
 static void
 remove_pairs(KpxData *data, const Pairs *pairs)
 {
-	uint64		to = 0;
-	uint64		begin = 0;
+	uint64 to = 0;
+	uint64 begin = 0;
 
 	for (uint32 user = 0; user < data->users; user++)
 	{
-		uint64		end = data->offset[user + 1];
-		int			m = 0;
+		uint64 end = data->offset[user + 1];
+		int m = 0;
 
 		if (user % 4096 == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -198,22 +198,22 @@ remove_pairs(KpxData *data, const Pairs *pairs)
 static void
 read_pairs(KpxData *data, Oid relation, Pairs *pairs)
 {
-	char	   *name = kpx_relation_sql(relation, "held_out", "argument", "held_out");
+	char *name = kpx_relation_sql(relation, "held_out", "argument", "held_out");
 	MemoryContext context = CurrentMemoryContext;
 
 	for (int i = 0; i < 3; i++)
-		(void) kpx_column_type(relation, ((const char *const[]) {"module", "user_id", "item_id"})[i]);
+		(void) kpx_column_type(relation, ((const char *const[]){"module", "user_id", "item_id"})[i]);
 	SPI_connect();
 	if (SPI_execute(psprintf("SELECT module::pg_catalog.text, user_id::pg_catalog.text, item_id::pg_catalog.text FROM %s", name),
 					true, 0) != SPI_OK_SELECT)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("cannot read %s", name)));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		char	   *module = SPI_getvalue(tuple, desc, 1);
-		char	   *user = SPI_getvalue(tuple, desc, 2);
-		char	   *item = SPI_getvalue(tuple, desc, 3);
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		char *module = SPI_getvalue(tuple, desc, 1);
+		char *user = SPI_getvalue(tuple, desc, 2);
+		char *item = SPI_getvalue(tuple, desc, 3);
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
@@ -223,10 +223,10 @@ read_pairs(KpxData *data, Oid relation, Pairs *pairs)
 		for (int m = 0; m < data->n_modules; m++)
 			if (strcmp(module, data->modules[m]->name) == 0)
 			{
-				KpxId		user_id = kpx_id_from_text(data->user_ids.kind, user);
-				int64		u = kpx_ids_find(&data->user_ids, user_id);
-				int64		it = kpx_ids_find(&data->item_ids[m], kpx_id_from_text(data->item_ids[m].kind, item));
-				Pair		pair = {KPX_NO_ITEM, KPX_NO_ITEM, {0}};
+				KpxId user_id = kpx_id_from_text(data->user_ids.kind, user);
+				int64 u = kpx_ids_find(&data->user_ids, user_id);
+				int64 it = kpx_ids_find(&data->item_ids[m], kpx_id_from_text(data->item_ids[m].kind, item));
+				Pair pair = {KPX_NO_ITEM, KPX_NO_ITEM, {0}};
 
 				if (u >= 0)
 					pair.user = (uint32) u;
@@ -248,28 +248,33 @@ read_pairs(KpxData *data, Oid relation, Pairs *pairs)
 
 enum
 {
-	RECALL, HIT_RATE, NDCG, MRR, MAP, N_METRICS
+	RECALL,
+	HIT_RATE,
+	NDCG,
+	MRR,
+	MAP,
+	N_METRICS
 };
 
 static const char *const metric_names[] = {"recall", "hit_rate", "ndcg", "mrr", "map"};
 
-typedef double (*Metric) (const uint64_t *, size_t, size_t, size_t);
+typedef double (*Metric)(const uint64_t *, size_t, size_t, size_t);
 
 static const Metric metrics[] = {kpx_metric_recall, kpx_metric_hit_rate, kpx_metric_ndcg, kpx_metric_mrr,
-kpx_metric_average_precision};
+								 kpx_metric_average_precision};
 
 /* Sums of one method on one module. */
 typedef struct Judgement
 {
-	KpxMean		mean[N_METRICS];
-	uint8	   *shown;			/* bitmap of items in any list */
+	KpxMean mean[N_METRICS];
+	uint8 *shown; /* bitmap of items in any list */
 } Judgement;
 
 static void
 judge_list(Judgement *judgement, const KpxHit *hits, size_t n, uint32 base, const Pair *pairs, size_t relevant, size_t k)
 {
-	uint64_t   *ranks = palloc(sizeof(uint64_t) * Max(relevant, 1));
-	size_t		found = 0;
+	uint64_t *ranks = palloc(sizeof(uint64_t) * Max(relevant, 1));
+	size_t found = 0;
 
 	for (size_t r = 0; r < n; r++)
 	{
@@ -282,7 +287,7 @@ judge_list(Judgement *judgement, const KpxHit *hits, size_t n, uint32 base, cons
 			}
 	}
 	for (int m = 0; m < N_METRICS; m++)
-		kpx_mean_add(&judgement->mean[m], metrics[m] (ranks, found, relevant, k));
+		kpx_mean_add(&judgement->mean[m], metrics[m](ranks, found, relevant, k));
 	pfree(ranks);
 }
 
@@ -290,15 +295,15 @@ typedef struct Judge
 {
 	const KpxData *data;
 	const KpxModel *model;
-	size_t		k;
-	void	   *workspace;
-	float	   *x;
-	float	   *score;
-	uint8	   *excluded;
-	KpxHit	   *hits;
-	Judgement	own;
-	Judgement	popular;
-	uint64		users;
+	size_t k;
+	void *workspace;
+	float *x;
+	float *score;
+	uint8 *excluded;
+	KpxHit *hits;
+	Judgement own;
+	Judgement popular;
+	uint64 users;
 } Judge;
 
 /* Judges the lists of one user, whose held-out pairs these are. */
@@ -306,21 +311,21 @@ static void
 judge_user(Judge *j, int m, const Pair *pairs, size_t relevant)
 {
 	const KpxModelModule *module = &j->model->modules[m];
-	size_t		ld = kpx_ld(j->model->fixed.factors);
+	size_t ld = kpx_ld(j->model->fixed.factors);
 	const float *popularity = j->model->popularity + module->base;
 	const float *score = popularity;
-	uint32		user = pairs[0].user;
-	size_t		n;
+	uint32 user = pairs[0].user;
+	size_t n;
 
 	memset(j->excluded, 0, module->items / 8 + 1);
 	if (user != KPX_NO_ITEM && j->data->offset[user] < j->data->offset[user + 1])
 	{
-		uint64		begin = j->data->offset[user];
-		uint64		end = j->data->offset[user + 1];
+		uint64 begin = j->data->offset[user];
+		uint64 end = j->data->offset[user + 1];
 
 		for (uint64 e = begin; e < end; e++)
 		{
-			uint32		item = KPX_ITEM(j->data->index[e]);
+			uint32 item = KPX_ITEM(j->data->index[e]);
 
 			if ((j->data->index[e] & KPX_HIDES) && item >= module->base && item < module->base + module->items)
 				kpx_bit_set(j->excluded, item - module->base);
@@ -342,10 +347,10 @@ put_metric(FunctionCallInfo fcinfo, const char *module, const char *metric, size
 		   double popular, double popular_error, uint64 users, bool errors)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[7] = {CStringGetTextDatum(module), CStringGetTextDatum(psprintf("%s@%zu", metric, k)),
-		Float8GetDatum(value), Float8GetDatum(error), Float8GetDatum(popular), Float8GetDatum(popular_error),
-	Int64GetDatum((int64) users)};
-	bool		nulls[7] = {false, false, users == 0, users == 0 || !errors, users == 0, users == 0 || !errors, false};
+	Datum values[7] = {CStringGetTextDatum(module), CStringGetTextDatum(psprintf("%s@%zu", metric, k)),
+					   Float8GetDatum(value), Float8GetDatum(error), Float8GetDatum(popular), Float8GetDatum(popular_error),
+					   Int64GetDatum((int64) users)};
+	bool nulls[7] = {false, false, users == 0, users == 0 || !errors, users == 0, users == 0 || !errors, false};
 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
@@ -353,7 +358,7 @@ put_metric(FunctionCallInfo fcinfo, const char *module, const char *metric, size
 static double
 share_shown(const uint8 *shown, uint32 items)
 {
-	uint32		n = 0;
+	uint32 n = 0;
 
 	for (uint32 i = 0; i < items; i++)
 		n += kpx_bit_get(shown, i);
@@ -364,8 +369,8 @@ static void
 judge_module(FunctionCallInfo fcinfo, const KpxData *data, const KpxModel *model, int m, const Pairs *pairs, size_t k)
 {
 	const KpxModelModule *module = &model->modules[m];
-	size_t		take = Min(k, Max(module->items, 1));
-	Judge		j = {.data = data, .model = model, .k = k};
+	size_t take = Min(k, Max(module->items, 1));
+	Judge j = {.data = data, .model = model, .k = k};
 
 	j.workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_solve_workspace_size(model->fixed.factors), 1);
 	j.x = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(model->fixed.factors), sizeof(float));
@@ -377,7 +382,7 @@ judge_module(FunctionCallInfo fcinfo, const KpxData *data, const KpxModel *model
 	j.k = take;
 	for (size_t i = 0; i < pairs->n;)
 	{
-		size_t		end = i + 1;
+		size_t end = i + 1;
 
 		CHECK_FOR_INTERRUPTS();
 		while (end < pairs->n && pairs->pair[end].user == pairs->pair[i].user &&
@@ -398,16 +403,16 @@ PG_FUNCTION_INFO_V1(kpx_evaluate);
 Datum
 kpx_evaluate(PG_FUNCTION_ARGS)
 {
-	int			n;
+	int n;
 	KpxModule **modules;
-	KpxParams  *params;
-	Split		split;
-	int			k;
-	uint64		seed;
-	KpxData    *data;
-	KpxModel   *model;
+	KpxParams *params;
+	Split split;
+	int k;
+	uint64 seed;
+	KpxData *data;
+	KpxModel *model;
 	KpxTrainResult result;
-	Pairs	   *pairs;
+	Pairs *pairs;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -451,8 +456,8 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 static Datum *
 elements_of(ArrayType *array, TypeCacheEntry *type, int *n)
 {
-	Datum	   *elements;
-	bool	   *nulls;
+	Datum *elements;
+	bool *nulls;
 
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
@@ -478,14 +483,14 @@ static Datum
 array_metric(FunctionCallInfo fcinfo, Metric metric)
 {
 	TypeCacheEntry *type;
-	Oid			collation = PG_GET_COLLATION();
-	Datum	   *recommended;
-	Datum	   *relevant;
-	int			n_recommended;
-	int			n_relevant;
-	int			distinct = 0;
-	uint64_t   *ranks;
-	size_t		hits = 0;
+	Oid collation = PG_GET_COLLATION();
+	Datum *recommended;
+	Datum *relevant;
+	int n_recommended;
+	int n_relevant;
+	int distinct = 0;
+	uint64_t *ranks;
+	size_t hits = 0;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
@@ -516,13 +521,13 @@ array_metric(FunctionCallInfo fcinfo, Metric metric)
 }
 
 #define ARRAY_METRIC(name, metric) \
-PG_FUNCTION_INFO_V1(name); \
-Datum \
-name(PG_FUNCTION_ARGS) \
-{ \
-	return array_metric(fcinfo, metric); \
-} \
-extern int kpx_macro_end_##name
+	PG_FUNCTION_INFO_V1(name); \
+	Datum \
+	name(PG_FUNCTION_ARGS) \
+	{ \
+		return array_metric(fcinfo, metric); \
+	} \
+	extern int kpx_macro_end_##name
 
 ARRAY_METRIC(kpx_recall, kpx_metric_recall);
 ARRAY_METRIC(kpx_hit_rate, kpx_metric_hit_rate);

@@ -29,8 +29,8 @@
 static void
 lock_name(const char *name)
 {
-	LOCKTAG		tag;
-	uint64		hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
+	LOCKTAG tag;
+	uint64 hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 0x4B50);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
@@ -43,8 +43,8 @@ lock_name(const char *name)
 KpxModule **
 kpx_modules_argument(ArrayType *array, KpxRegistry *registry, int *n)
 {
-	Datum	   *elements;
-	bool	   *nulls;
+	Datum *elements;
+	bool *nulls;
 	KpxModule **modules;
 
 	if (ARR_NDIM(array) > 1)
@@ -78,7 +78,7 @@ kpx_modules_argument(ArrayType *array, KpxRegistry *registry, int *n)
 char **
 kpx_module_names(KpxModule **modules, int n)
 {
-	char	  **names = palloc(sizeof(char *) * n);
+	char **names = palloc(sizeof(char *) * n);
 
 	for (int m = 0; m < n; m++)
 		names[m] = modules[m]->name;
@@ -108,7 +108,7 @@ check_name(const char *name)
 static double
 seconds_since(instr_time *start)
 {
-	instr_time	now;
+	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, *start);
@@ -119,10 +119,10 @@ seconds_since(instr_time *start)
 static Datum
 result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingReport *report, double store_seconds)
 {
-	TupleDesc	desc;
-	Datum		values[11];
-	bool		nulls[11] = {false};
-	Datum	   *names = palloc(sizeof(Datum) * model->n_modules);
+	TupleDesc desc;
+	Datum values[11];
+	bool nulls[11] = {false};
+	Datum *names = palloc(sizeof(Datum) * model->n_modules);
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("kpx_train must be called for a record")));
@@ -145,15 +145,15 @@ result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingRepo
 static Datum
 train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 {
-	char	   *algorithm = PG_ARGISNULL(1) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	KpxParams  *params = kpx_params_parse(PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), kpx_module_names(modules, n), n);
-	char	   *name = PG_ARGISNULL(3) ? default_name(modules, n) : text_to_cstring(PG_GETARG_TEXT_PP(3));
-	bool		activate = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
+	char *algorithm = PG_ARGISNULL(1) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	KpxParams *params = kpx_params_parse(PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), kpx_module_names(modules, n), n);
+	char *name = PG_ARGISNULL(3) ? default_name(modules, n) : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	bool activate = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
 	KpxTrainingReport report = {.algorithm = algorithm};
 	KpxTrainResult result;
-	KpxData    *data;
-	KpxModel   *model;
-	instr_time	clock;
+	KpxData *data;
+	KpxModel *model;
+	instr_time clock;
 
 	PreventCommandIfReadOnly("kpx_train()");
 	kpx_check_algorithm(algorithm);
@@ -189,7 +189,7 @@ PG_FUNCTION_INFO_V1(kpx_train);
 Datum
 kpx_train(PG_FUNCTION_ARGS)
 {
-	int			n;
+	int n;
 	KpxModule **modules;
 
 	if (PG_ARGISNULL(0))
@@ -202,8 +202,8 @@ PG_FUNCTION_INFO_V1(kpx_train_module);
 Datum
 kpx_train_module(PG_FUNCTION_ARGS)
 {
-	Datum		name;
-	int			n;
+	Datum name;
+	int n;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"module\" must not be NULL")));

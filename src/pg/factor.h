@@ -12,4 +12,4 @@
 extern KpxModule **kpx_modules_argument(ArrayType *array, KpxRegistry *registry, int *n);
 extern char **kpx_module_names(KpxModule **modules, int n);
 
-#endif							/* KPX_PG_FACTOR_H */
+#endif /* KPX_PG_FACTOR_H */

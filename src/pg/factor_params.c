@@ -11,7 +11,7 @@
 #include "utils/jsonb.h"
 
 static const char *const known_keys =
-"factors, iterations, regularization, unobserved_weight, module_weights, seed, tolerance";
+	"factors, iterations, regularization, unobserved_weight, module_weights, seed, tolerance";
 
 void
 kpx_check_algorithm(const char *algorithm)
@@ -32,7 +32,7 @@ bad_type(const char *key, const char *expected)
 static double
 number_in(const char *key, const JsonbValue *value, double low, double high)
 {
-	double		number;
+	double number;
 
 	if (value->type != jbvNumeric)
 		bad_type(key, "a number");
@@ -48,7 +48,7 @@ number_in(const char *key, const JsonbValue *value, double low, double high)
 static int64
 integer_in(const char *key, const JsonbValue *value, double low, double high)
 {
-	double		number = number_in(key, value, low, high);
+	double number = number_in(key, value, low, high);
 
 	if (number != rint(number))
 		bad_type(key, "a whole number");
@@ -78,9 +78,9 @@ static void
 parse_weight_pair(KpxParams *params, int m, JsonbContainer *object)
 {
 	JsonbIterator *it = JsonbIteratorInit(object);
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
-	char	   *key = NULL;
+	char *key = NULL;
 
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
@@ -102,9 +102,9 @@ static void
 parse_module_weights(KpxParams *params, const JsonbValue *weights, char **modules, int n_modules)
 {
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
-	char	   *key = NULL;
+	char *key = NULL;
 
 	if (weights->type != jbvBinary || !JsonContainerIsObject(weights->val.binary.data))
 		bad_type("module_weights", "an object such as {\"courses\": 1, \"videos\": {\"observed\": 0.2, \"unobserved\": 0.5}}");
@@ -115,7 +115,7 @@ parse_module_weights(KpxParams *params, const JsonbValue *weights, char **module
 			key = key_string(&value);
 		else if (token == WJB_VALUE)
 		{
-			int			m = module_position(key, modules, n_modules);
+			int m = module_position(key, modules, n_modules);
 
 			if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
 				parse_weight_pair(params, m, value.val.binary.data);
@@ -151,13 +151,13 @@ parse_parameter(KpxParams *params, const char *key, const JsonbValue *value, cha
 KpxParams *
 kpx_params_parse(Datum datum, char **modules, int n_modules)
 {
-	KpxParams  *params = palloc(sizeof(KpxParams));
+	KpxParams *params = palloc(sizeof(KpxParams));
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
-	char	   *key = NULL;
+	char *key = NULL;
 
-	*params = (KpxParams) {.factors = 64, .iterations = 12, .regularization = 0.02, .unobserved_weight = 0.02, .tolerance = 0, .seed = 1};
+	*params = (KpxParams){.factors = 64, .iterations = 12, .regularization = 0.02, .unobserved_weight = 0.02, .tolerance = 0, .seed = 1};
 	params->observed = palloc(sizeof(double) * n_modules);
 	params->unobserved = palloc(sizeof(double) * n_modules);
 	for (int m = 0; m < n_modules; m++)
@@ -184,7 +184,7 @@ kpx_params_jsonb(const KpxParams *params, char **modules, int n_modules)
 
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"factors\": %d, \"iterations\": %d, \"regularization\": %.15g, \"unobserved_weight\": %.15g,"
-					 " \"tolerance\": %.15g, \"seed\": " INT64_FORMAT ", \"module_weights\": {",
+							" \"tolerance\": %.15g, \"seed\": " INT64_FORMAT ", \"module_weights\": {",
 					 params->factors, params->iterations, params->regularization, params->unobserved_weight,
 					 params->tolerance, params->seed);
 	for (int m = 0; m < n_modules; m++)

@@ -9,14 +9,14 @@
 
 typedef struct KpxParams
 {
-	int			factors;		/* 1..1024 */
-	int			iterations;		/* 1..1000 */
-	double		regularization; /* 1e-6..1e6 */
-	double		unobserved_weight;	/* 1e-6..1e3 */
-	double		tolerance;		/* 0..1: stop when an iteration lowers the loss by a smaller share */
-	int64		seed;
-	double	   *observed;		/* [n_modules] */
-	double	   *unobserved;		/* [n_modules] */
+	int factors; /* 1..1024 */
+	int iterations; /* 1..1000 */
+	double regularization; /* 1e-6..1e6 */
+	double unobserved_weight; /* 1e-6..1e3 */
+	double tolerance; /* 0..1: stop when an iteration lowers the loss by a smaller share */
+	int64 seed;
+	double *observed; /* [n_modules] */
+	double *unobserved; /* [n_modules] */
 } KpxParams;
 
 /*
@@ -31,4 +31,4 @@ extern Datum kpx_params_jsonb(const KpxParams *params, char **modules, int n_mod
 /* 22023 unless the algorithm is one we have. */
 extern void kpx_check_algorithm(const char *algorithm);
 
-#endif							/* KPX_FACTOR_PARAMS_H */
+#endif /* KPX_FACTOR_PARAMS_H */

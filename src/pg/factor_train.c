@@ -36,64 +36,64 @@
 /* One side: users or items. Offsets are from the start of the arena. */
 typedef struct Side
 {
-	uint64		rows;
-	uint64		n_chunks;
-	size_t		offset;			/* uint64[rows + 1] */
-	size_t		index;			/* uint32[entries] */
-	size_t		weight;			/* float[entries] */
-	size_t		matrix;			/* float[rows][ld] */
-	size_t		chunk;			/* uint64[n_chunks + 1]: first row of each chunk */
-	size_t		sums;			/* KpxSolveSums[n_chunks] */
+	uint64 rows;
+	uint64 n_chunks;
+	size_t offset; /* uint64[rows + 1] */
+	size_t index; /* uint32[entries] */
+	size_t weight; /* float[entries] */
+	size_t matrix; /* float[rows][ld] */
+	size_t chunk; /* uint64[n_chunks + 1]: first row of each chunk */
+	size_t sums; /* KpxSolveSums[n_chunks] */
 } Side;
 
 #define MAX_MODULES 64
 
 typedef struct Shared
 {
-	int			factors;
-	size_t		ld;
-	int			n_modules;
-	uint32		item_base[MAX_MODULES + 1];
-	double		unobserved[MAX_MODULES];
-	double		unobserved_weight;
-	double		regularization;
-	double		tolerance;
-	double		unobserved_items;	/* sum over modules of unobserved x items */
-	int			iterations;
-	Side		users;
-	Side		items;
-	size_t		gram_slots;		/* double[GRAM_SLOTS][factors][factors] */
-	size_t		diagonal;		/* float[ld] */
-	size_t		basis;			/* float[factors][ld] */
-	size_t		bytes;
+	int factors;
+	size_t ld;
+	int n_modules;
+	uint32 item_base[MAX_MODULES + 1];
+	double unobserved[MAX_MODULES];
+	double unobserved_weight;
+	double regularization;
+	double tolerance;
+	double unobserved_items; /* sum over modules of unobserved x items */
+	int iterations;
+	Side users;
+	Side items;
+	size_t gram_slots; /* double[GRAM_SLOTS][factors][factors] */
+	size_t diagonal; /* float[ld] */
+	size_t basis; /* float[factors][ld] */
+	size_t bytes;
 	/* progress */
-	int			done;			/* iterations */
-	bool		stop;
-	double		loss;
+	int done; /* iterations */
+	bool stop;
+	double loss;
 	/* cooperation */
-	bool		go;
+	bool go;
 	ConditionVariable go_changed;
-	Barrier		barrier;
-	pg_atomic_uint64 next;		/* chunk or slot to take */
+	Barrier barrier;
+	pg_atomic_uint64 next; /* chunk or slot to take */
 } Shared;
 
 /* What one process needs. */
 typedef struct Participant
 {
-	Shared	   *shared;
-	char	   *arena;
-	bool		leader;
-	bool		alone;
-	void	   *workspace;
-	float	   *scratch;
-	double	   *gram;			/* leader */
-	double	   *basis_workspace;	/* leader */
+	Shared *shared;
+	char *arena;
+	bool leader;
+	bool alone;
+	void *workspace;
+	float *scratch;
+	double *gram; /* leader */
+	double *basis_workspace; /* leader */
 } Participant;
 
 /* What workers get through the parallel context. */
 typedef struct Handover
 {
-	dsm_handle	handle;
+	dsm_handle handle;
 } Handover;
 
 static void *
@@ -107,8 +107,8 @@ part(const Participant *p, size_t offset)
 static size_t
 reserve(size_t *total, size_t n, size_t size)
 {
-	size_t		at = *total;
-	size_t		bytes;
+	size_t at = *total;
+	size_t bytes;
 
 	if (!kpx_mul_size(n, size, &bytes) || bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("training data is too large")));
@@ -132,9 +132,9 @@ layout_side(Side *side, uint64 rows, uint64 entries, size_t ld, size_t *total)
 static void
 layout(Shared *s, const KpxData *data, const KpxParams *params)
 {
-	size_t		total = kpx_align(sizeof(Shared));
-	uint64		entries = data->offset[data->users];
-	size_t		d = (size_t) params->factors;
+	size_t total = kpx_align(sizeof(Shared));
+	uint64 entries = data->offset[data->users];
+	size_t d = (size_t) params->factors;
 
 	memset(s, 0, sizeof(*s));
 	s->factors = params->factors;
@@ -163,8 +163,8 @@ layout(Shared *s, const KpxData *data, const KpxParams *params)
 static void
 cut_chunks(Side *side, const uint64 *offset, uint64 *chunk)
 {
-	uint64		n = 0;
-	uint64		begin = 0;
+	uint64 n = 0;
+	uint64 begin = 0;
 
 	chunk[0] = 0;
 	for (uint64 row = 0; row < side->rows; row++)
@@ -180,10 +180,10 @@ cut_chunks(Side *side, const uint64 *offset, uint64 *chunk)
 static void
 fill(Participant *p, const KpxData *data, int64 seed)
 {
-	Shared	   *s = p->shared;
-	uint64		entries = data->offset[data->users];
-	uint64	   *cursor = kpx_alloc(CurrentMemoryContext, Max(data->items, 1), sizeof(uint64));
-	uint32	   *index = part(p, s->users.index);
+	Shared *s = p->shared;
+	uint64 entries = data->offset[data->users];
+	uint64 *cursor = kpx_alloc(CurrentMemoryContext, Max(data->items, 1), sizeof(uint64));
+	uint32 *index = part(p, s->users.index);
 
 	memcpy(part(p, s->users.offset), data->offset, (data->users + 1) * sizeof(uint64));
 	for (uint64 j = 0; j < entries; j++)
@@ -216,7 +216,8 @@ synchronise(Participant *p)
 
 /* Everybody is here: the leader does its step and resets the queue, then all go on. */
 #define LEADER_STEP(p, step) \
-	do { \
+	do \
+	{ \
 		synchronise(p); \
 		if ((p)->leader) \
 		{ \
@@ -250,12 +251,12 @@ check_status(KpxStatus status)
 static void
 gram_of_items(Participant *p, uint64 begin, uint64 end, double *gram)
 {
-	Shared	   *s = p->shared;
+	Shared *s = p->shared;
 
 	for (int m = 0; m < s->n_modules; m++)
 	{
-		uint64		from = Max(begin, s->item_base[m]);
-		uint64		to = Min(end, s->item_base[m + 1]);
+		uint64 from = Max(begin, s->item_base[m]);
+		uint64 to = Min(end, s->item_base[m + 1]);
 
 		for (; from < to; from += CHUNK_ROWS)
 		{
@@ -269,15 +270,15 @@ gram_of_items(Participant *p, uint64 begin, uint64 end, double *gram)
 static void
 gram_slots(Participant *p, const Side *side)
 {
-	Shared	   *s = p->shared;
-	size_t		dd = (size_t) s->factors * s->factors;
-	uint64		slot;
+	Shared *s = p->shared;
+	size_t dd = (size_t) s->factors * s->factors;
+	uint64 slot;
 
 	while (take(p, GRAM_SLOTS, &slot))
 	{
-		uint64		begin = side->rows * slot / GRAM_SLOTS;
-		uint64		end = side->rows * (slot + 1) / GRAM_SLOTS;
-		double	   *gram = (double *) part(p, s->gram_slots) + slot * dd;
+		uint64 begin = side->rows * slot / GRAM_SLOTS;
+		uint64 end = side->rows * (slot + 1) / GRAM_SLOTS;
+		double *gram = (double *) part(p, s->gram_slots) + slot * dd;
 
 		memset(gram, 0, dd * sizeof(double));
 		if (side == &s->items)
@@ -294,8 +295,8 @@ gram_slots(Participant *p, const Side *side)
 static void
 leader_basis(Participant *p)
 {
-	Shared	   *s = p->shared;
-	size_t		dd = (size_t) s->factors * s->factors;
+	Shared *s = p->shared;
+	size_t dd = (size_t) s->factors * s->factors;
 	const double *slots = part(p, s->gram_slots);
 
 	memcpy(p->gram, slots, dd * sizeof(double));
@@ -308,9 +309,9 @@ leader_basis(Participant *p)
 static void
 rotate_side(Participant *p, const Side *side)
 {
-	Shared	   *s = p->shared;
-	uint64		step = 16 * KPX_ROTATE_ROWS;
-	uint64		which;
+	Shared *s = p->shared;
+	uint64 step = 16 * KPX_ROTATE_ROWS;
+	uint64 which;
 
 	while (take(p, (side->rows + step - 1) / step, &which))
 		kpx_rotate_rows(s->factors, part(p, s->basis), which * step, Min((which + 1) * step, side->rows),
@@ -330,9 +331,9 @@ diagonalise(Participant *p, const Side *side)
 static void
 solve_range(Participant *p, Side *side, const KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
 {
-	KpxRows		rows = {part(p, side->offset), part(p, side->index), part(p, side->weight)};
-	KpxCursor	cursor = {begin, 0};
-	KpxStatus	status;
+	KpxRows rows = {part(p, side->offset), part(p, side->index), part(p, side->weight)};
+	KpxCursor cursor = {begin, 0};
+	KpxStatus status;
 
 	while ((status = kpx_solve_rows(fixed, &rows, end, &cursor, BUDGET, p->workspace, part(p, side->matrix), sums)) == KPX_MORE)
 		CHECK_FOR_INTERRUPTS();
@@ -343,12 +344,12 @@ solve_range(Participant *p, Side *side, const KpxFixed *fixed, uint64 begin, uin
 static void
 solve_item_chunk(Participant *p, KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
 {
-	Shared	   *s = p->shared;
+	Shared *s = p->shared;
 
 	for (int m = 0; m < s->n_modules; m++)
 	{
-		uint64		from = Max(begin, s->item_base[m]);
-		uint64		to = Min(end, s->item_base[m + 1]);
+		uint64 from = Max(begin, s->item_base[m]);
+		uint64 to = Min(end, s->item_base[m + 1]);
 
 		fixed->unobserved = s->unobserved_weight * s->unobserved[m];
 		if (from < to)
@@ -359,11 +360,11 @@ solve_item_chunk(Participant *p, KpxFixed *fixed, uint64 begin, uint64 end, KpxS
 static void
 solve_side(Participant *p, Side *side, const Side *other)
 {
-	Shared	   *s = p->shared;
-	KpxFixed	fixed = {s->factors, part(p, other->matrix), part(p, s->diagonal), s->unobserved_weight,
-	s->unobserved_items, s->regularization};
+	Shared *s = p->shared;
+	KpxFixed fixed = {s->factors, part(p, other->matrix), part(p, s->diagonal), s->unobserved_weight,
+					  s->unobserved_items, s->regularization};
 	const uint64 *chunk = part(p, side->chunk);
-	uint64		which;
+	uint64 which;
 
 	if (side == &s->items)
 		fixed.unobserved_rows = (double) other->rows;
@@ -383,11 +384,11 @@ solve_side(Participant *p, Side *side, const Side *other)
 static void
 leader_loss(Participant *p)
 {
-	Shared	   *s = p->shared;
+	Shared *s = p->shared;
 	const KpxSolveSums *users = part(p, s->users.sums);
 	const KpxSolveSums *items = part(p, s->items.sums);
-	double		before = s->loss;
-	double		loss = 0;
+	double before = s->loss;
+	double loss = 0;
 
 	for (uint64 c = 0; c < s->users.n_chunks; c++)
 		loss += users[c].penalty;
@@ -396,14 +397,14 @@ leader_loss(Participant *p)
 	s->loss = loss;
 	s->done++;
 	s->stop = s->done >= s->iterations ||
-		(s->tolerance > 0 && s->done > 1 && before - loss < s->tolerance * before);
+			  (s->tolerance > 0 && s->done > 1 && before - loss < s->tolerance * before);
 	elog(DEBUG1, "kpxrec: iteration %d, loss %.8g", s->done, loss);
 }
 
 static void
 iterate(Participant *p)
 {
-	Shared	   *s = p->shared;
+	Shared *s = p->shared;
 
 	do
 	{
@@ -420,8 +421,8 @@ iterate(Participant *p)
 static void
 prepare(Participant *p)
 {
-	int			factors = p->shared->factors;
-	size_t		ld = kpx_ld(factors);
+	int factors = p->shared->factors;
+	size_t ld = kpx_ld(factors);
 
 	p->workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_solve_workspace_size(factors), 1);
 	p->scratch = kpx_alloc_aligned(CurrentMemoryContext, Max((size_t) factors, KPX_ROTATE_ROWS) * ld, sizeof(float));
@@ -439,7 +440,7 @@ PGDLLEXPORT void kpx_factor_worker(dsm_segment *seg, shm_toc *toc);
 void
 kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 {
-	Handover   *handover = shm_toc_lookup(toc, TOC_KEY, false);
+	Handover *handover = shm_toc_lookup(toc, TOC_KEY, false);
 	dsm_segment *arena = dsm_attach(handover->handle);
 	Participant p = {0};
 
@@ -481,7 +482,7 @@ try_shared_memory(size_t bytes)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -524,8 +525,8 @@ static int
 iterate_together(Participant *p, dsm_segment *segment, int workers)
 {
 	ParallelContext *pcxt;
-	Handover   *handover;
-	int			came;
+	Handover *handover;
+	int came;
 
 	EnterParallelMode();
 	pcxt = CreateParallelContext("kpxrec", "kpx_factor_worker", workers);
@@ -566,13 +567,13 @@ fill_popularity(KpxModel *model, Participant *p)
 	for (int m = 0; m < model->n_modules; m++)
 	{
 		KpxModelModule *module = &model->modules[m];
-		double		all = 0;
+		double all = 0;
 
 		for (uint64 j = offset[module->base]; j < offset[module->base + module->items]; j++)
 			all += weight[j];
 		for (uint32 i = module->base; i < module->base + module->items; i++)
 		{
-			double		total = 0;
+			double total = 0;
 
 			for (uint64 j = offset[i]; j < offset[i + 1]; j++)
 				total += weight[j];
@@ -584,25 +585,25 @@ fill_popularity(KpxModel *model, Participant *p)
 static KpxModel *
 make_model(Participant *p, const KpxData *data, const KpxParams *params)
 {
-	Shared	   *s = p->shared;
-	KpxModel   *model = palloc0(sizeof(KpxModel));
-	float	   *matrix;
-	float	   *gram;
+	Shared *s = p->shared;
+	KpxModel *model = palloc0(sizeof(KpxModel));
+	float *matrix;
+	float *gram;
 
 	model->context = CurrentMemoryContext;
 	model->n_modules = data->n_modules;
 	model->modules = palloc0(sizeof(KpxModelModule) * data->n_modules);
 	model->items = data->items;
 	for (int m = 0; m < data->n_modules; m++)
-		model->modules[m] = (KpxModelModule) {data->modules[m]->id, data->modules[m]->name, data->item_base[m],
-			data->item_base[m + 1] - data->item_base[m], data->item_ids[m], params->observed[m],
-		data->module_users[m], data->module_interactions[m]};
+		model->modules[m] = (KpxModelModule){data->modules[m]->id, data->modules[m]->name, data->item_base[m],
+											 data->item_base[m + 1] - data->item_base[m], data->item_ids[m], params->observed[m],
+											 data->module_users[m], data->module_interactions[m]};
 	matrix = kpx_alloc_aligned(CurrentMemoryContext, (size_t) data->items * s->ld, sizeof(float));
 	memcpy(matrix, part(p, s->items.matrix), (size_t) data->items * s->ld * sizeof(float));
 	gram = kpx_alloc_aligned(CurrentMemoryContext, s->ld, sizeof(float));
 	memcpy(gram, part(p, s->diagonal), s->ld * sizeof(float));
 	model->popularity = kpx_alloc_aligned(CurrentMemoryContext, data->items, sizeof(float));
-	model->fixed = (KpxFixed) {s->factors, matrix, gram, s->unobserved_weight, s->unobserved_items, s->regularization};
+	model->fixed = (KpxFixed){s->factors, matrix, gram, s->unobserved_weight, s->unobserved_items, s->regularization};
 	fill_popularity(model, p);
 	return model;
 }
@@ -610,12 +611,12 @@ make_model(Participant *p, const KpxData *data, const KpxParams *params)
 KpxModel *
 kpx_factor_train(KpxData *data, const KpxParams *params, KpxTrainResult *result)
 {
-	Shared		plan;
+	Shared plan;
 	Participant p = {.leader = true};
 	dsm_segment *segment = NULL;
-	char	   *memory = NULL;
-	int			workers = wanted_workers(data);
-	KpxModel   *model;
+	char *memory = NULL;
+	int workers = wanted_workers(data);
+	KpxModel *model;
 
 	kpx_require_blas();
 	if (data->n_modules > MAX_MODULES)

@@ -11,9 +11,9 @@
 
 typedef struct KpxTrainResult
 {
-	int			iterations;
-	double		loss;
-	int			workers;
+	int iterations;
+	double loss;
+	int workers;
 } KpxTrainResult;
 
 /*
@@ -23,4 +23,4 @@ typedef struct KpxTrainResult
  */
 extern KpxModel *kpx_factor_train(KpxData *data, const KpxParams *params, KpxTrainResult *result);
 
-#endif							/* KPX_FACTOR_TRAIN_H */
+#endif /* KPX_FACTOR_TRAIN_H */

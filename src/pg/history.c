@@ -23,18 +23,18 @@
 /* One row of a history before duplicates are added up. */
 typedef struct Entry
 {
-	uint32		user;
-	uint32		item;
-	float		weight;
-	bool		hides;
+	uint32 user;
+	uint32 item;
+	float weight;
+	bool hides;
 } Entry;
 
 typedef struct Entries
 {
 	MemoryContext context;
-	Entry	   *entry;
-	size_t		n;
-	size_t		size;
+	Entry *entry;
+	size_t n;
+	size_t size;
 } Entries;
 
 static void
@@ -42,8 +42,8 @@ add_entry(Entries *entries, Entry entry)
 {
 	if (entries->n == entries->size)
 	{
-		size_t		size = Max(64, entries->size * 2);
-		Entry	   *bigger = kpx_alloc(entries->context, size, sizeof(Entry));
+		size_t size = Max(64, entries->size * 2);
+		Entry *bigger = kpx_alloc(entries->context, size, sizeof(Entry));
 
 		if (entries->n)
 		{
@@ -71,7 +71,8 @@ history_sql(const KpxSource *source, const char *relation, bool many)
 		appendStringInfoString(&sql, "SELECT u.n::pg_catalog.int4, h.* FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n), LATERAL (");
 	appendStringInfo(&sql, "SELECT %s e.%s::pg_catalog.%s AS item", many ? "" : "1::pg_catalog.int4, ",
 					 quote_identifier(source->item_id),
-					 source->item_kind == KPX_ID_INT ? "int8" : source->item_kind == KPX_ID_UUID ? "uuid" : "text");
+					 source->item_kind == KPX_ID_INT ? "int8" : source->item_kind == KPX_ID_UUID ? "uuid"
+																								 : "text");
 	if (source->weight_column)
 		appendStringInfo(&sql, ", e.%s::pg_catalog.float8", quote_identifier(source->weight_column));
 	else
@@ -90,7 +91,7 @@ history_sql(const KpxSource *source, const char *relation, bool many)
 static SPIPlanPtr
 prepare(const char *sql, int n, Oid *types)
 {
-	SPIPlanPtr	plan = SPI_prepare(sql, n, types);
+	SPIPlanPtr plan = SPI_prepare(sql, n, types);
 
 	if (plan == NULL)
 		ereport(ERROR,
@@ -103,11 +104,11 @@ prepare(const char *sql, int n, Oid *types)
 static Datum
 id_array(KpxIdKind kind, const KpxId *ids, int n)
 {
-	Datum	   *elements = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
-	Oid			type = kpx_id_kind_type(kind);
-	int16		length;
-	bool		by_value;
-	char		align;
+	Datum *elements = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
+	Oid type = kpx_id_kind_type(kind);
+	int16 length;
+	bool by_value;
+	char align;
 
 	for (int i = 0; i < n; i++)
 		elements[i] = kpx_id_to_datum(kind, ids[i], type);
@@ -119,11 +120,11 @@ id_array(KpxIdKind kind, const KpxId *ids, int n)
 static double
 row_weight(const KpxSource *source, double observed, Datum factor, bool factor_null, TimestampTz at, bool at_null)
 {
-	double		weight = source->weight * observed;
+	double weight = source->weight * observed;
 
 	if (!factor_null)
 	{
-		double		f = DatumGetFloat8(factor);
+		double f = DatumGetFloat8(factor);
 
 		if (!(f >= 0) || isinf(f))
 			ereport(ERROR,
@@ -144,15 +145,15 @@ take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *train
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		null,
-					factor_null,
-					at_null;
-		int			user = DatumGetInt32(SPI_getbinval(table->vals[i], table->tupdesc, 1, &null)) - 1;
-		Datum		item = SPI_getbinval(table->vals[i], table->tupdesc, 2, &null);
-		Datum		factor = SPI_getbinval(table->vals[i], table->tupdesc, 3, &factor_null);
+		bool null,
+			factor_null,
+			at_null;
+		int user = DatumGetInt32(SPI_getbinval(table->vals[i], table->tupdesc, 1, &null)) - 1;
+		Datum item = SPI_getbinval(table->vals[i], table->tupdesc, 2, &null);
+		Datum factor = SPI_getbinval(table->vals[i], table->tupdesc, 3, &factor_null);
 		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(table->vals[i], table->tupdesc, 4, &at_null));
-		Entry		entry = {(uint32) user, 0, 0, source->hides};
-		int64		index;
+		Entry entry = {(uint32) user, 0, 0, source->hides};
+		int64 index;
 
 		if (null)
 			continue;
@@ -177,14 +178,14 @@ static void
 read_source(Entries *entries, const KpxModule *module, const KpxModelModule *trained, KpxSource *source,
 			Datum users, KpxIdKind kind, bool many)
 {
-	Oid			types[] = {many ? get_array_type(kpx_id_kind_type(kind)) : kpx_id_kind_type(kind), INT8OID};
-	Datum		values[] = {users, Int64GetDatum(kpx_history_limit)};
-	SPIPlanPtr	plan = many ? NULL : source->history_plan;
-	int			result;
+	Oid types[] = {many ? get_array_type(kpx_id_kind_type(kind)) : kpx_id_kind_type(kind), INT8OID};
+	Datum values[] = {users, Int64GetDatum(kpx_history_limit)};
+	SPIPlanPtr plan = many ? NULL : source->history_plan;
+	int result;
 
 	if (plan == NULL)
 	{
-		char	   *relation;
+		char *relation;
 
 		source->item_kind = kpx_source_check(module, source, &source->user_kind, &relation);
 		if (source->user_kind != kind || source->item_kind != trained->ids.kind)
@@ -232,9 +233,9 @@ add_up(KpxHistory *history, const Entry *entry, size_t n)
 	history->n = history->n_hidden = 0;
 	for (size_t i = 0; i < n;)
 	{
-		double		weight = 0;
-		bool		hides = false;
-		size_t		j = i;
+		double weight = 0;
+		bool hides = false;
+		size_t j = i;
 
 		for (; j < n && entry[j].item == entry[i].item; j++)
 		{
@@ -256,15 +257,14 @@ KpxHistory *
 kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users, KpxIdKind kind)
 {
 	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
-	Entries		entries = {CurrentMemoryContext, NULL, 0, 0};
-	Datum		users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) :
-		id_array(kind, users, n_users);
-	size_t		begin = 0;
+	Entries entries = {CurrentMemoryContext, NULL, 0, 0};
+	Datum users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) : id_array(kind, users, n_users);
+	size_t begin = 0;
 
 	SPI_connect();
 	for (int m = 0; m < model->n_modules; m++)
 	{
-		KpxModule  *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
 
 		if (module == NULL || model->modules[m].items == 0)
 			continue;
@@ -276,7 +276,7 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 		qsort(entries.entry, entries.n, sizeof(Entry), compare_entries);
 	for (int u = 0; u < n_users; u++)
 	{
-		size_t		end = begin;
+		size_t end = begin;
 
 		while (end < entries.n && entries.entry[end].user == (uint32) u)
 			end++;
@@ -289,16 +289,16 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 KpxHistory
 kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n)
 {
-	KpxHistory	history;
-	Entry	   *entry = palloc(sizeof(Entry) * Max(n, 1));
-	size_t		known = 0;
+	KpxHistory history;
+	Entry *entry = palloc(sizeof(Entry) * Max(n, 1));
+	size_t known = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		int64		index = kpx_ids_find(&module->ids, items[i]);
+		int64 index = kpx_ids_find(&module->ids, items[i]);
 
 		if (index >= 0)
-			entry[known++] = (Entry) {0, module->base + (uint32) index, (float) module->observed, true};
+			entry[known++] = (Entry){0, module->base + (uint32) index, (float) module->observed, true};
 	}
 	qsort(entry, known, sizeof(Entry), compare_entries);
 	add_up(&history, entry, known);
@@ -308,16 +308,16 @@ kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n)
 KpxIdKind
 kpx_model_user_kind(KpxRegistry *registry, const KpxModel *model)
 {
-	KpxIdKind	kind = KPX_ID_INT;
+	KpxIdKind kind = KPX_ID_INT;
 
 	for (int m = 0; m < model->n_modules; m++)
 	{
-		KpxModule  *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
 
 		if (module && module->n_sources > 0)
 		{
-			KpxSource  *source = &module->sources[0];
-			char	   *relation;
+			KpxSource *source = &module->sources[0];
+			char *relation;
 
 			if (source->history_plan)
 				return source->user_kind;
@@ -331,14 +331,14 @@ kpx_model_user_kind(KpxRegistry *registry, const KpxModel *model)
 void
 kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n, bool *keep)
 {
-	Datum		values[1];
+	Datum values[1];
 
 	SPI_connect();
 	if (module->available_plan == NULL)
 	{
 		StringInfoData sql;
-		char	   *relation = kpx_relation_sql(module->items, module->items_name, "module", module->name);
-		Oid			types[1];
+		char *relation = kpx_relation_sql(module->items, module->items_name, "module", module->name);
+		Oid types[1];
 
 		module->item_kind = kpx_module_item_kind(module);
 		if (module->item_kind != kind)
@@ -349,7 +349,7 @@ kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n
 		types[0] = get_array_type(kpx_id_kind_type(kind));
 		initStringInfo(&sql);
 		appendStringInfo(&sql, "SELECT u.n::pg_catalog.int4 FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)"
-						 " WHERE EXISTS (SELECT FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) u.id%s%s%s)",
+							   " WHERE EXISTS (SELECT FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) u.id%s%s%s)",
 						 relation, quote_identifier(module->item_id), module->available ? " AND i." : "",
 						 module->available ? quote_identifier(module->available) : "",
 						 module->available ? " IS TRUE" : "");
@@ -365,7 +365,7 @@ kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read %s", module->items_name)));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		null;
+		bool null;
 
 		keep[DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null)) - 1] = true;
 	}

@@ -12,11 +12,11 @@
 /* Interactions of one user with items of a model, each item once, and what they hide. */
 typedef struct KpxHistory
 {
-	uint32		n;
-	uint32	   *index;			/* item in the model, increasing */
-	float	   *weight;
-	uint32		n_hidden;
-	uint32	   *hidden;			/* items not to be offered again, increasing, may repeat */
+	uint32 n;
+	uint32 *index; /* item in the model, increasing */
+	float *weight;
+	uint32 n_hidden;
+	uint32 *hidden; /* items not to be offered again, increasing, may repeat */
 } KpxHistory;
 
 /*
@@ -36,4 +36,4 @@ extern KpxIdKind kpx_model_user_kind(KpxRegistry *registry, const KpxModel *mode
 /* Which of these items are in the item table and available now: fills keep[n]. */
 extern void kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n, bool *keep);
 
-#endif							/* KPX_HISTORY_H */
+#endif /* KPX_HISTORY_H */

@@ -10,22 +10,22 @@
 
 typedef struct IntEntry
 {
-	int64		key;
-	uint32		value;
-	char		status;
+	int64 key;
+	uint32 value;
+	char status;
 } IntEntry;
 
 typedef struct BytesKey
 {
 	const char *bytes;
-	uint32		length;
+	uint32 length;
 } BytesKey;
 
 typedef struct BytesEntry
 {
-	BytesKey	key;
-	uint32		value;
-	char		status;
+	BytesKey key;
+	uint32 value;
+	char status;
 } BytesEntry;
 
 #define SH_PREFIX inthash
@@ -52,19 +52,19 @@ typedef struct BytesEntry
 
 struct KpxIdMap
 {
-	KpxIdKind	kind;
-	MemoryContext context;		/* holds everything */
+	KpxIdKind kind;
+	MemoryContext context; /* holds everything */
 	inthash_hash *ints;
 	byteshash_hash *bytes;
-	uint32		n;
-	size_t		byte_total;		/* length of all byte ids */
+	uint32 n;
+	size_t byte_total; /* length of all byte ids */
 };
 
 KpxIdMap *
 kpx_idmap_create(MemoryContext parent, KpxIdKind kind)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "kpxrec id map", ALLOCSET_DEFAULT_SIZES);
-	KpxIdMap   *map = MemoryContextAllocZero(context, sizeof(KpxIdMap));
+	KpxIdMap *map = MemoryContextAllocZero(context, sizeof(KpxIdMap));
 
 	map->kind = kind;
 	map->context = context;
@@ -87,11 +87,11 @@ next_index(KpxIdMap *map)
 uint32
 kpx_idmap_add(KpxIdMap *map, KpxId id)
 {
-	bool		found;
+	bool found;
 
 	if (map->kind == KPX_ID_INT)
 	{
-		IntEntry   *entry = inthash_insert(map->ints, id.number, &found);
+		IntEntry *entry = inthash_insert(map->ints, id.number, &found);
 
 		if (!found)
 			entry->value = next_index(map);
@@ -99,12 +99,12 @@ kpx_idmap_add(KpxIdMap *map, KpxId id)
 	}
 	else
 	{
-		BytesKey	key = {id.bytes, id.length};
+		BytesKey key = {id.bytes, id.length};
 		BytesEntry *entry = byteshash_lookup(map->bytes, key);
 
 		if (entry == NULL)
 		{
-			char	   *copy = MemoryContextAlloc(map->context, Max(id.length, 1));
+			char *copy = MemoryContextAlloc(map->context, Max(id.length, 1));
 
 			memcpy(copy, id.bytes, id.length);
 			key.bytes = copy;
@@ -136,8 +136,8 @@ kpx_idmap_free(KpxIdMap *map)
 
 typedef struct SortId
 {
-	KpxId		id;
-	uint32		index;
+	KpxId id;
+	uint32 index;
 } SortId;
 
 static int
@@ -149,17 +149,17 @@ compare_sort_ids(const void *a, const void *b, void *kind)
 static SortId *
 collect(KpxIdMap *map)
 {
-	SortId	   *all = kpx_alloc(map->context, Max(map->n, 1), sizeof(SortId));
-	uint32		n = 0;
+	SortId *all = kpx_alloc(map->context, Max(map->n, 1), sizeof(SortId));
+	uint32 n = 0;
 
 	if (map->kind == KPX_ID_INT)
 	{
 		inthash_iterator it;
-		IntEntry   *entry;
+		IntEntry *entry;
 
 		inthash_start_iterate(map->ints, &it);
 		while ((entry = inthash_iterate(map->ints, &it)) != NULL)
-			all[n++] = (SortId) {{entry->key, NULL, 0}, entry->value};
+			all[n++] = (SortId){{entry->key, NULL, 0}, entry->value};
 	}
 	else
 	{
@@ -168,7 +168,7 @@ collect(KpxIdMap *map)
 
 		byteshash_start_iterate(map->bytes, &it);
 		while ((entry = byteshash_iterate(map->bytes, &it)) != NULL)
-			all[n++] = (SortId) {{0, entry->key.bytes, entry->key.length}, entry->value};
+			all[n++] = (SortId){{0, entry->key.bytes, entry->key.length}, entry->value};
 	}
 	qsort_arg(all, map->n, sizeof(SortId), compare_sort_ids, &map->kind);
 	return all;
@@ -177,12 +177,12 @@ collect(KpxIdMap *map)
 KpxIds
 kpx_idmap_sorted(KpxIdMap *map, MemoryContext context, uint32 **position)
 {
-	SortId	   *all = collect(map);
-	KpxIds		ids = {map->kind, map->n, NULL, NULL, NULL};
-	int64	   *numbers = NULL;
-	char	   *bytes = NULL;
-	uint64	   *offsets = NULL;
-	uint64		at = 0;
+	SortId *all = collect(map);
+	KpxIds ids = {map->kind, map->n, NULL, NULL, NULL};
+	int64 *numbers = NULL;
+	char *bytes = NULL;
+	uint64 *offsets = NULL;
+	uint64 at = 0;
 
 	*position = kpx_alloc(context, Max(map->n, 1), sizeof(uint32));
 	if (map->kind == KPX_ID_INT)

@@ -23,4 +23,4 @@ extern size_t kpx_idmap_bytes(const KpxIdMap *map);
 extern KpxIds kpx_idmap_sorted(KpxIdMap *map, MemoryContext context, uint32 **position);
 extern void kpx_idmap_free(KpxIdMap *map);
 
-#endif							/* KPX_IDMAP_H */
+#endif /* KPX_IDMAP_H */

@@ -34,7 +34,7 @@ kpx_id_kind(Oid type, KpxIdKind *kind)
 KpxIdKind
 kpx_require_id_kind(Oid type, const char *what)
 {
-	KpxIdKind	kind;
+	KpxIdKind kind;
 
 	if (!kpx_id_kind(type, &kind))
 		ereport(ERROR,
@@ -64,14 +64,14 @@ kpx_id_kind_type(KpxIdKind kind)
 KpxId
 kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value)
 {
-	KpxId		id = {0, NULL, 0};
+	KpxId id = {0, NULL, 0};
 
 	if (kind == KPX_ID_INT)
 	{
-		Oid			base = getBaseType(type);
+		Oid base = getBaseType(type);
 
-		id.number = base == INT8OID ? DatumGetInt64(value) :
-			base == INT4OID ? DatumGetInt32(value) : DatumGetInt16(value);
+		id.number = base == INT8OID ? DatumGetInt64(value) : base == INT4OID ? DatumGetInt32(value)
+																			 : DatumGetInt16(value);
 	}
 	else if (kind == KPX_ID_UUID)
 	{
@@ -104,8 +104,8 @@ kpx_id_to_cstring(KpxIdKind kind, KpxId id)
 Datum
 kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
 {
-	Oid			base = getBaseType(type);
-	KpxIdKind	wanted;
+	Oid base = getBaseType(type);
+	KpxIdKind wanted;
 
 	if (kpx_id_kind(type, &wanted) && wanted != kind && wanted == KPX_ID_TEXT)
 		return CStringGetTextDatum(kpx_id_to_cstring(kind, id));
@@ -116,12 +116,12 @@ kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("item id " INT64_FORMAT " is out of range for type %s", id.number, format_type_be(type)),
 					 errhint("Pass the user id as bigint, for instance 42::bigint, or a witness: item_type => NULL::bigint.")));
-		return base == INT8OID ? Int64GetDatum(id.number) :
-			base == INT4OID ? Int32GetDatum((int32) id.number) : Int16GetDatum((int16) id.number);
+		return base == INT8OID ? Int64GetDatum(id.number) : base == INT4OID ? Int32GetDatum((int32) id.number)
+																			: Int16GetDatum((int16) id.number);
 	}
 	if (kind == KPX_ID_UUID)
 	{
-		pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+		pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
 
 		memcpy(uuid->data, id.bytes, UUID_LEN);
 		return UUIDPGetDatum(uuid);
@@ -132,7 +132,7 @@ kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
 KpxId
 kpx_id_from_text(KpxIdKind kind, const char *text)
 {
-	Datum		value;
+	Datum value;
 
 	if (kind == KPX_ID_INT)
 		value = DirectFunctionCall1(int8in, CStringGetDatum(text));
@@ -146,7 +146,7 @@ kpx_id_from_text(KpxIdKind kind, const char *text)
 int
 kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b)
 {
-	int			order;
+	int order;
 
 	if (kind == KPX_ID_INT)
 		return a.number < b.number ? -1 : a.number > b.number;
@@ -159,7 +159,7 @@ kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b)
 KpxId
 kpx_ids_get(const KpxIds *ids, uint64 i)
 {
-	KpxId		id = {0, NULL, 0};
+	KpxId id = {0, NULL, 0};
 
 	if (ids->kind == KPX_ID_INT)
 		id.number = ids->numbers[i];
@@ -179,13 +179,13 @@ kpx_ids_get(const KpxIds *ids, uint64 i)
 int64
 kpx_ids_find(const KpxIds *ids, KpxId id)
 {
-	uint64		low = 0;
-	uint64		high = ids->n;
+	uint64 low = 0;
+	uint64 high = ids->n;
 
 	while (low < high)
 	{
-		uint64		middle = low + (high - low) / 2;
-		int			order = kpx_id_compare(ids->kind, kpx_ids_get(ids, middle), id);
+		uint64 middle = low + (high - low) / 2;
+		int order = kpx_id_compare(ids->kind, kpx_ids_get(ids, middle), id);
 
 		if (order == 0)
 			return (int64) middle;

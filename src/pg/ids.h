@@ -22,19 +22,19 @@ typedef enum KpxIdKind
 /* bytes is not owned; unused for integers. */
 typedef struct KpxId
 {
-	int64		number;
+	int64 number;
 	const char *bytes;
-	uint32		length;
+	uint32 length;
 } KpxId;
 
 /* n ids of one kind, increasing. */
 typedef struct KpxIds
 {
-	KpxIdKind	kind;
-	uint64		n;
-	const int64 *numbers;		/* KPX_ID_INT */
-	const char *bytes;			/* KPX_ID_UUID: 16 a row; KPX_ID_TEXT: see offsets */
-	const uint64 *offsets;		/* KPX_ID_TEXT: n + 1 */
+	KpxIdKind kind;
+	uint64 n;
+	const int64 *numbers; /* KPX_ID_INT */
+	const char *bytes; /* KPX_ID_UUID: 16 a row; KPX_ID_TEXT: see offsets */
+	const uint64 *offsets; /* KPX_ID_TEXT: n + 1 */
 } KpxIds;
 
 /* False when ids cannot have this type; domains count as their base type. */
@@ -43,7 +43,7 @@ extern bool kpx_id_kind(Oid type, KpxIdKind *kind);
 extern KpxIdKind kpx_require_id_kind(Oid type, const char *what);
 extern const char *kpx_id_kind_name(KpxIdKind kind);
 /* Type a kind's ids have in the server: bigint, uuid, text. */
-extern Oid	kpx_id_kind_type(KpxIdKind kind);
+extern Oid kpx_id_kind_type(KpxIdKind kind);
 
 /* value must be of a type of this kind, not NULL, and detoasted if text. Errors: 54000 for ids that are too long. */
 extern KpxId kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value);
@@ -53,9 +53,9 @@ extern char *kpx_id_to_cstring(KpxIdKind kind, KpxId id);
 /* Reads text as an id of this kind; what the type's input function raises. */
 extern KpxId kpx_id_from_text(KpxIdKind kind, const char *text);
 
-extern int	kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b);
+extern int kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b);
 extern KpxId kpx_ids_get(const KpxIds *ids, uint64 i);
 /* Index of id, or -1. */
 extern int64 kpx_ids_find(const KpxIds *ids, KpxId id);
 
-#endif							/* KPX_IDS_H */
+#endif /* KPX_IDS_H */

@@ -25,15 +25,15 @@
 
 typedef struct Block
 {
-	size_t		n;
-	KpxEvent   *events;
+	size_t n;
+	KpxEvent *events;
 } Block;
 
 /* Latest event of a user in the module being read. */
 typedef struct Last
 {
 	TimestampTz at;
-	uint32		item;
+	uint32 item;
 } Last;
 
 typedef struct Reader
@@ -41,29 +41,29 @@ typedef struct Reader
 	DestReceiver pub;
 	MemoryContext context;
 	/* all sources */
-	KpxIdMap   *users;
-	KpxIdKind	user_kind;
-	Block	   *blocks;
-	int			n_blocks;
-	size_t		map_bytes;
-	uint64		n_events;
-	bool		want_last;
-	Last	   *last;
-	uint32		last_size;
+	KpxIdMap *users;
+	KpxIdKind user_kind;
+	Block *blocks;
+	int n_blocks;
+	size_t map_bytes;
+	uint64 n_events;
+	bool want_last;
+	Last *last;
+	uint32 last_size;
 	/* this module */
-	KpxIdMap   *items;
-	uint32		item_base;
+	KpxIdMap *items;
+	uint32 item_base;
 	/* this source */
 	const KpxSource *source;
-	Oid			user_type;
-	Oid			item_type;
-	KpxIdKind	item_kind;
-	double		weight;
-	int			time_column;	/* 0 = not selected */
-	int			weight_column;
-	uint64		null_ids;
-	uint64		bad_weights;
-	uint64		bad_times;
+	Oid user_type;
+	Oid item_type;
+	KpxIdKind item_kind;
+	double weight;
+	int time_column; /* 0 = not selected */
+	int weight_column;
+	uint64 null_ids;
+	uint64 bad_weights;
+	uint64 bad_times;
 } Reader;
 
 double
@@ -75,12 +75,11 @@ kpx_event_age(TimestampTz occurred_at)
 static void
 add_block(Reader *r)
 {
-	size_t		bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * sizeof(KpxEvent) + r->map_bytes +
-		kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items);
+	size_t bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * sizeof(KpxEvent) + r->map_bytes +
+				   kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items);
 
 	kpx_check_budget(bytes, psprintf("reading the events (" UINT64_FORMAT " so far)", r->n_events));
-	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(Block) * (r->n_blocks + 1)) :
-		MemoryContextAlloc(r->context, sizeof(Block));
+	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(Block) * (r->n_blocks + 1)) : MemoryContextAlloc(r->context, sizeof(Block));
 	r->blocks[r->n_blocks].n = 0;
 	r->blocks[r->n_blocks].events = kpx_alloc(r->context, BLOCK_EVENTS, sizeof(KpxEvent));
 	r->n_blocks++;
@@ -91,8 +90,8 @@ remember_last(Reader *r, uint32 user, uint32 item, TimestampTz at)
 {
 	if (user >= r->last_size)
 	{
-		uint32		size = Max(1024, user + user / 2 + 1);
-		Last	   *bigger = kpx_alloc(r->context, size, sizeof(Last));
+		uint32 size = Max(1024, user + user / 2 + 1);
+		Last *bigger = kpx_alloc(r->context, size, sizeof(Last));
 
 		if (r->last_size)
 			memcpy(bigger, r->last, sizeof(Last) * r->last_size);
@@ -106,7 +105,7 @@ remember_last(Reader *r, uint32 user, uint32 item, TimestampTz at)
 	/* Ties by item, so that the order of rows does not matter. */
 	if (r->last[user].item == KPX_NO_ITEM || at > r->last[user].at ||
 		(at == r->last[user].at && item > r->last[user].item))
-		r->last[user] = (Last) {at, item};
+		r->last[user] = (Last){at, item};
 }
 
 /* Weight of this row; false when the row is bad and was counted. */
@@ -117,7 +116,7 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 	*at = DT_NOBEGIN;
 	if (r->weight_column && !slot->tts_isnull[r->weight_column - 1])
 	{
-		double		factor = DatumGetFloat8(slot->tts_values[r->weight_column - 1]);
+		double factor = DatumGetFloat8(slot->tts_values[r->weight_column - 1]);
 
 		if (!(factor >= 0) || isinf(factor))
 		{
@@ -148,12 +147,12 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
-	Reader	   *r = (Reader *) self;
-	Block	   *block;
-	double		weight;
+	Reader *r = (Reader *) self;
+	Block *block;
+	double weight;
 	TimestampTz at;
-	uint32		user;
-	uint32		item;
+	uint32 user;
+	uint32 item;
 
 	slot_getallattrs(slot);
 	if (slot->tts_isnull[0] || slot->tts_isnull[1])
@@ -176,7 +175,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
 		add_block(r);
 	block = &r->blocks[r->n_blocks - 1];
-	block->events[block->n++] = (KpxEvent) {user, (r->item_base + item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
+	block->events[block->n++] = (KpxEvent){user, (r->item_base + item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
 	r->n_events++;
 	if (r->want_last)
 		remember_last(r, user, item, at);
@@ -196,7 +195,7 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 KpxIdKind
 kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *user_kind, char **relation_sql)
 {
-	char	   *what = psprintf("event source %d of module", source->id);
+	char *what = psprintf("event source %d of module", source->id);
 
 	*relation_sql = kpx_relation_sql(source->relation, source->relation_name, what, module->name);
 	*user_kind = kpx_require_id_kind(kpx_column_type(source->relation, source->user_id),
@@ -212,15 +211,15 @@ kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *us
 KpxIdKind
 kpx_user_kind(KpxModule **modules, int n_modules)
 {
-	KpxIdKind	kind = KPX_ID_INT;
+	KpxIdKind kind = KPX_ID_INT;
 	const KpxSource *first = NULL;
 
 	for (int m = 0; m < n_modules; m++)
 		for (int s = 0; s < modules[m]->n_sources; s++)
 		{
 			const KpxSource *source = &modules[m]->sources[s];
-			char	   *sql;
-			KpxIdKind	this_kind;
+			char *sql;
+			KpxIdKind this_kind;
 
 			(void) kpx_source_check(modules[m], source, &this_kind, &sql);
 			if (first && this_kind != kind)
@@ -261,11 +260,11 @@ static void
 read_source(Reader *r, const KpxModule *module, const KpxSource *source, double observed)
 {
 	StringInfoData sql;
-	char	   *relation;
-	KpxIdKind	user_kind;
+	char *relation;
+	KpxIdKind user_kind;
 	SPIExecuteOptions options = {0};
-	int			column = 2;
-	int			result;
+	int column = 2;
+	int result;
 
 	r->item_kind = kpx_source_check(module, source, &user_kind, &relation);
 	r->user_type = kpx_column_type(source->relation, source->user_id);
@@ -304,7 +303,7 @@ rename_events(Reader *r, const uint32 *user_position, const uint32 *item_positio
 		CHECK_FOR_INTERRUPTS();
 		for (size_t i = 0; i < r->blocks[b].n; i++)
 		{
-			KpxEvent   *e = &r->blocks[b].events[i];
+			KpxEvent *e = &r->blocks[b].events[i];
 
 			e->user = user_position[e->user];
 			e->item = item_position[KPX_ITEM(e->item)] | (e->item & KPX_HIDES);
@@ -318,8 +317,8 @@ rename_events(Reader *r, const uint32 *user_position, const uint32 *item_positio
 static void
 build_rows(Reader *r, KpxData *data)
 {
-	size_t		users = data->users;
-	uint64	   *cursor = kpx_alloc(data->context, users + 1, sizeof(uint64));
+	size_t users = data->users;
+	uint64 *cursor = kpx_alloc(data->context, users + 1, sizeof(uint64));
 
 	data->offset = kpx_alloc(data->context, users + 1, sizeof(uint64));
 	memset(data->offset, 0, (users + 1) * sizeof(uint64));
@@ -355,8 +354,8 @@ kpx_data_count(KpxData *data)
 	memset(data->module_users, 0, sizeof(uint64) * data->n_modules);
 	for (size_t u = 0; u < data->users; u++)
 	{
-		int			m = 0;
-		int			seen = -1;
+		int m = 0;
+		int seen = -1;
 
 		for (uint64 j = data->offset[u]; j < data->offset[u + 1]; j++)
 		{
@@ -375,13 +374,13 @@ static size_t
 training_bytes(const Reader *r, const KpxData *data, int factors)
 {
 	return r->n_events * (sizeof(uint32) + sizeof(float)) * 3 +
-		((size_t) data->users + data->items) * (kpx_ld(factors) * sizeof(float) + 4 * sizeof(uint64));
+		   ((size_t) data->users + data->items) * (kpx_ld(factors) * sizeof(float) + 4 * sizeof(uint64));
 }
 
 static uint32 *
 last_items(Reader *r, uint32 users)
 {
-	uint32	   *items = kpx_alloc(r->context, Max(users, 1), sizeof(uint32));
+	uint32 *items = kpx_alloc(r->context, Max(users, 1), sizeof(uint32));
 
 	for (uint32 u = 0; u < users; u++)
 		items[u] = u < r->last_size ? r->last[u].item : KPX_NO_ITEM;
@@ -409,13 +408,13 @@ rename_last(KpxData *data, uint32 **arrived, const uint32 *counts, const uint32 
 KpxData *
 kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int factors, bool want_last)
 {
-	KpxData    *data = palloc0(sizeof(KpxData));
-	Reader		r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
-	uint32	  **item_positions = palloc(sizeof(uint32 *) * n_modules);
-	uint32	  **arrived = palloc(sizeof(uint32 *) * n_modules);
-	uint32	   *arrived_counts = palloc0(sizeof(uint32) * n_modules);
-	uint32	   *item_position;
-	uint32	   *user_position;
+	KpxData *data = palloc0(sizeof(KpxData));
+	Reader r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
+	uint32 **item_positions = palloc(sizeof(uint32 *) * n_modules);
+	uint32 **arrived = palloc(sizeof(uint32 *) * n_modules);
+	uint32 *arrived_counts = palloc0(sizeof(uint32) * n_modules);
+	uint32 *item_position;
+	uint32 *user_position;
 
 	data->context = CurrentMemoryContext;
 	data->n_modules = n_modules;

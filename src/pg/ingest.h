@@ -20,19 +20,19 @@ struct KpxIdMap;
 typedef struct KpxData
 {
 	MemoryContext context;
-	int			n_modules;
+	int n_modules;
 	KpxModule **modules;
-	KpxIds	   *item_ids;		/* [n_modules] */
-	uint32	   *item_base;		/* [n_modules + 1] */
-	KpxIds		user_ids;
-	uint32		users;
-	uint32		items;
-	uint64	   *offset;			/* [users + 1] */
-	uint32	   *index;			/* item, with KPX_HIDES */
-	float	   *weight;
-	uint64	   *module_interactions;	/* [n_modules] */
-	uint64	   *module_users;	/* [n_modules] */
-	uint32	  **last_item;		/* [n_modules][users], KPX_NO_ITEM = none; only if asked for */
+	KpxIds *item_ids; /* [n_modules] */
+	uint32 *item_base; /* [n_modules + 1] */
+	KpxIds user_ids;
+	uint32 users;
+	uint32 items;
+	uint64 *offset; /* [users + 1] */
+	uint32 *index; /* item, with KPX_HIDES */
+	float *weight;
+	uint64 *module_interactions; /* [n_modules] */
+	uint64 *module_users; /* [n_modules] */
+	uint32 **last_item; /* [n_modules][users], KPX_NO_ITEM = none; only if asked for */
 } KpxData;
 
 /*
@@ -55,4 +55,4 @@ extern KpxIdKind kpx_source_check(const KpxModule *module, const KpxSource *sour
 /* Age of an event in seconds at the transaction's start. */
 extern double kpx_event_age(TimestampTz occurred_at);
 
-#endif							/* KPX_PG_INGEST_H */
+#endif /* KPX_PG_INGEST_H */

@@ -24,14 +24,14 @@
 
 PG_MODULE_MAGIC;
 
-int			kpx_cache_size = 256 * 1024;
-int			kpx_history_limit = 1000;
-double		kpx_memory_factor = 16.0;
-int			kpx_min_parallel_interactions = 100000;
+int kpx_cache_size = 256 * 1024;
+int kpx_history_limit = 1000;
+double kpx_memory_factor = 16.0;
+int kpx_min_parallel_interactions = 100000;
 
 static bool blas_works = false;
 
-void		_PG_init(void);
+void _PG_init(void);
 
 void
 _PG_init(void)
@@ -71,11 +71,11 @@ PG_FUNCTION_INFO_V1(kpx_version);
 Datum
 kpx_version(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Datum		values[2];
-	bool		nulls[2] = {false, true};
-	KpxCatalog	catalog;
-	char	   *installed = NULL;
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2] = {false, true};
+	KpxCatalog catalog;
+	char *installed = NULL;
 	MemoryContext context = CurrentMemoryContext;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -109,8 +109,8 @@ kpx_invalidate(PG_FUNCTION_ARGS)
 static Oid
 catalog_owner(Oid *namespace)
 {
-	HeapTuple	tuple;
-	Oid			owner;
+	HeapTuple tuple;
+	Oid owner;
 
 	*namespace = get_namespace_oid("kpx", true);
 	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(*namespace));
@@ -126,8 +126,8 @@ catalog_owner(Oid *namespace)
 void
 kpx_catalog_begin(KpxCatalog *catalog, bool fresh)
 {
-	Oid			namespace;
-	Oid			owner = catalog_owner(&namespace);
+	Oid namespace;
+	Oid owner = catalog_owner(&namespace);
 
 	GetUserIdAndSecContext(&catalog->user, &catalog->security);
 	SetUserIdAndSecContext(owner, catalog->security | SECURITY_LOCAL_USERID_CHANGE);
@@ -153,7 +153,7 @@ kpx_catalog_end(KpxCatalog *catalog)
 int
 kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
 {
-	int			result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
+	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
 
 	if (result < 0)
 		ereport(ERROR,
@@ -165,7 +165,7 @@ kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 void *
 kpx_alloc(MemoryContext context, size_t n, size_t size)
 {
-	size_t		bytes;
+	size_t bytes;
 
 	if (!kpx_mul_size(n, size, &bytes) || bytes > MaxAllocHugeSize)
 		ereport(ERROR,
@@ -177,8 +177,8 @@ kpx_alloc(MemoryContext context, size_t n, size_t size)
 void *
 kpx_alloc_aligned(MemoryContext context, size_t n, size_t size)
 {
-	size_t		bytes;
-	char	   *memory;
+	size_t bytes;
+	char *memory;
 
 	if (!kpx_mul_size(n, size, &bytes) || !kpx_add_size(bytes, 64, &bytes))
 		bytes = SIZE_MAX;
@@ -196,7 +196,7 @@ kpx_memory_budget(void)
 void
 kpx_check_budget(size_t needed, const char *doing)
 {
-	size_t		budget = kpx_memory_budget();
+	size_t budget = kpx_memory_budget();
 
 	if (needed > budget)
 		ereport(ERROR,
@@ -211,7 +211,7 @@ kpx_check_budget(size_t needed, const char *doing)
 bool
 kpx_has_role(const char *owner)
 {
-	Oid			role = get_role_oid(owner, true);
+	Oid role = get_role_oid(owner, true);
 
 	return superuser() || (OidIsValid(role) && has_privs_of_role(GetUserId(), role));
 }

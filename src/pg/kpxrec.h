@@ -19,18 +19,18 @@
 #define KPX_VERSION "0.1.0"
 
 /* Settings; documented in docs/reference.md. */
-extern int	kpx_cache_size;		/* kB */
-extern int	kpx_history_limit;
+extern int kpx_cache_size; /* kB */
+extern int kpx_history_limit;
 extern double kpx_memory_factor;
-extern int	kpx_min_parallel_interactions;
+extern int kpx_min_parallel_interactions;
 
 /* SPI as the extension's owner with a pinned search path: for fixed SQL on schema kpx only. */
 typedef struct KpxCatalog
 {
-	Oid			user;
-	int			security;
-	int			guc_level;
-	bool		snapshot;
+	Oid user;
+	int security;
+	int guc_level;
+	bool snapshot;
 } KpxCatalog;
 
 /* fresh: read with a new snapshot, as the server reads its own catalogs. */
@@ -38,8 +38,8 @@ extern void kpx_catalog_begin(KpxCatalog *catalog, bool fresh);
 extern void kpx_catalog_end(KpxCatalog *catalog);
 
 /* Runs one statement inside kpx_catalog_begin; nulls: 'n' a NULL argument, or NULL. */
-extern int	kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
-								bool read_only);
+extern int kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
+							   bool read_only);
 
 /* Bytes n * size in context, 64-byte aligned start not promised; 54000 when it does not fit. */
 extern void *kpx_alloc(MemoryContext context, size_t n, size_t size);
@@ -57,4 +57,4 @@ extern void kpx_check_budget(size_t needed, const char *doing);
 extern bool kpx_has_role(const char *owner);
 extern void kpx_require_owner(const char *owner, const char *what, const char *name);
 
-#endif							/* KPXREC_H */
+#endif /* KPXREC_H */

@@ -19,7 +19,7 @@
 
 static KpxModel *cached[CACHED_MODELS];
 static KpxModel *evicted[CACHED_MODELS];
-static int	n_evicted = 0;
+static int n_evicted = 0;
 static uint64 clock_hand = 0;
 static bool callback_registered = false;
 
@@ -35,7 +35,7 @@ transaction_ended(XactEvent event, void *arg)
 static void
 evict(int slot)
 {
-	KpxModel   *model = cached[slot];
+	KpxModel *model = cached[slot];
 
 	cached[slot] = NULL;
 	if (n_evicted < CACHED_MODELS)
@@ -47,7 +47,7 @@ evict(int slot)
 static int
 make_room(size_t needed, int64 id)
 {
-	size_t		limit = (size_t) kpx_cache_size * 1024;
+	size_t limit = (size_t) kpx_cache_size * 1024;
 
 	if (needed > limit)
 		ereport(ERROR,
@@ -57,9 +57,9 @@ make_room(size_t needed, int64 id)
 				 errhint("Increase kpxrec.cache_size.")));
 	for (;;)
 	{
-		size_t		total = 0;
-		int			oldest = -1;
-		int			vacant = -1;
+		size_t total = 0;
+		int oldest = -1;
+		int vacant = -1;
 
 		for (int i = 0; i < CACHED_MODELS; i++)
 		{
@@ -85,7 +85,7 @@ check_privilege(KpxRegistry *registry, const KpxModel *model)
 		return;
 	for (int m = 0; m < model->n_modules; m++)
 	{
-		KpxModule  *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
 
 		if (module == NULL || !kpx_may_read_sources(module))
 			ereport(ERROR,
@@ -100,10 +100,10 @@ check_privilege(KpxRegistry *registry, const KpxModel *model)
 static bool
 model_exists(int64 id)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(id)};
-	KpxCatalog	catalog;
-	bool		exists;
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	KpxCatalog catalog;
+	bool exists;
 
 	kpx_catalog_begin(&catalog, true);
 	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
@@ -115,8 +115,8 @@ model_exists(int64 id)
 KpxModel *
 kpx_model(KpxRegistry *registry, int64 id)
 {
-	KpxModel   *model = NULL;
-	int			slot;
+	KpxModel *model = NULL;
+	int slot;
 
 	if (!callback_registered)
 	{
@@ -181,16 +181,17 @@ kpx_model_module(KpxModel *model, const char *name)
 static bool
 model_metadata(int64 id, char **owner, int **modules, int *n)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(id)};
-	KpxCatalog	catalog;
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	KpxCatalog catalog;
 	MemoryContext context = CurrentMemoryContext;
-	bool		null;
+	bool null;
 
 	*n = 0;
 	kpx_catalog_begin(&catalog, true);
 	kpx_catalog_execute("SELECT m.owner, mm.module_id FROM kpx.model m JOIN kpx.model_module mm ON mm.model_id = m.id"
-						" WHERE m.id = $1 ORDER BY mm.position", 1, types, values, NULL, true);
+						" WHERE m.id = $1 ORDER BY mm.position",
+						1, types, values, NULL, true);
 	if (SPI_processed > 0)
 	{
 		*owner = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
@@ -214,9 +215,9 @@ require_model(int64 id, char **owner, int **modules, int *n)
 void
 kpx_model_activate(int64 id)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(id)};
-	KpxCatalog	catalog;
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	KpxCatalog catalog;
 
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute("INSERT INTO kpx.active_model (module_id, model_id)"
@@ -232,18 +233,18 @@ PG_FUNCTION_INFO_V1(kpx_activate);
 Datum
 kpx_activate(PG_FUNCTION_ARGS)
 {
-	int64		id = PG_GETARG_INT64(0);
+	int64 id = PG_GETARG_INT64(0);
 	KpxRegistry *registry = kpx_registry();
-	char	   *owner;
-	int		   *modules;
-	int			n;
+	char *owner;
+	int *modules;
+	int n;
 
 	PreventCommandIfReadOnly("kpx_activate()");
 	require_model(id, &owner, &modules, &n);
 	kpx_require_owner(owner, "model", psprintf(INT64_FORMAT, id));
 	for (int i = 0; i < n; i++)
 	{
-		KpxModule  *module = kpx_find_module_by_id(registry, modules[i]);
+		KpxModule *module = kpx_find_module_by_id(registry, modules[i]);
 
 		if (module)
 			kpx_require_owner(module->owner, "module", module->name);
@@ -256,13 +257,13 @@ PG_FUNCTION_INFO_V1(kpx_drop_model);
 Datum
 kpx_drop_model(PG_FUNCTION_ARGS)
 {
-	int64		id = PG_GETARG_INT64(0);
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(id)};
-	char	   *owner;
-	int		   *modules;
-	int			n;
-	KpxCatalog	catalog;
+	int64 id = PG_GETARG_INT64(0);
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	char *owner;
+	int *modules;
+	int n;
+	KpxCatalog catalog;
 
 	PreventCommandIfReadOnly("kpx_drop_model()");
 	require_model(id, &owner, &modules, &n);
@@ -277,9 +278,9 @@ PG_FUNCTION_INFO_V1(kpx_may_use_model);
 Datum
 kpx_may_use_model(PG_FUNCTION_ARGS)
 {
-	char	   *owner;
-	int		   *modules;
-	int			n;
+	char *owner;
+	int *modules;
+	int n;
 	KpxRegistry *registry = kpx_registry();
 
 	if (!model_metadata(PG_GETARG_INT64(0), &owner, &modules, &n))
@@ -288,7 +289,7 @@ kpx_may_use_model(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 	for (int i = 0; i < n; i++)
 	{
-		KpxModule  *module = kpx_find_module_by_id(registry, modules[i]);
+		KpxModule *module = kpx_find_module_by_id(registry, modules[i]);
 
 		if (module == NULL || !kpx_may_read_sources(module))
 			PG_RETURN_BOOL(false);
@@ -301,11 +302,11 @@ item_factors(FunctionCallInfo fcinfo, Oid type, int model_argument)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	KpxRegistry *registry = kpx_registry();
-	char	   *name;
-	int64		id;
-	KpxModel   *model;
+	char *name;
+	int64 id;
+	KpxModel *model;
 	KpxModelModule *module;
-	Datum	   *elements;
+	Datum *elements;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -322,8 +323,8 @@ item_factors(FunctionCallInfo fcinfo, Oid type, int model_argument)
 	for (uint32 i = 0; i < module->items; i++)
 	{
 		const float *row = model->fixed.matrix + (size_t) (module->base + i) * kpx_ld(model->fixed.factors);
-		Datum		values[2];
-		bool		nulls[2] = {false, false};
+		Datum values[2];
+		bool nulls[2] = {false, false};
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();

@@ -13,48 +13,48 @@
 
 typedef struct KpxModelModule
 {
-	int			module_id;
-	char	   *name;
-	uint32		base;			/* index of its first item in the model */
-	uint32		items;
-	KpxIds		ids;
-	double		observed;		/* multiplies the weights of its events */
-	uint64		users;
-	uint64		interactions;
+	int module_id;
+	char *name;
+	uint32 base; /* index of its first item in the model */
+	uint32 items;
+	KpxIds ids;
+	double observed; /* multiplies the weights of its events */
+	uint64 users;
+	uint64 interactions;
 } KpxModelModule;
 
 /* A model in memory; what training makes and what answers use. */
 typedef struct KpxModel
 {
-	int64		id;
-	char	   *name;
-	char	   *owner;
+	int64 id;
+	char *name;
+	char *owner;
 	MemoryContext context;
-	size_t		bytes;
-	uint64		used;			/* when last, for eviction */
-	uint64		generation;		/* of the registry when it was last seen to exist */
-	int			n_modules;
+	size_t bytes;
+	uint64 used; /* when last, for eviction */
+	uint64 generation; /* of the registry when it was last seen to exist */
+	int n_modules;
 	KpxModelModule *modules;
-	uint32		items;
-	float	   *popularity;		/* [items]: share of the module's interaction weight */
-	KpxFixed	fixed;			/* matrix [items][kpx_ld(factors)] */
+	uint32 items;
+	float *popularity; /* [items]: share of the module's interaction weight */
+	KpxFixed fixed; /* matrix [items][kpx_ld(factors)] */
 } KpxModel;
 
 /* How a training run went, for its row in kpx.model. */
 typedef struct KpxTrainingReport
 {
 	const char *algorithm;
-	Datum		params;			/* jsonb: all parameters as used */
-	uint64		users;
-	uint64		interactions;
-	int			iterations;
-	double		loss;
-	double		read_seconds;
-	double		train_seconds;
+	Datum params; /* jsonb: all parameters as used */
+	uint64 users;
+	uint64 interactions;
+	int iterations;
+	double loss;
+	double read_seconds;
+	double train_seconds;
 } KpxTrainingReport;
 
 /* Writes a model; sets its id and returns its version. */
-extern int	kpx_model_store(KpxModel *model, const KpxTrainingReport *report);
+extern int kpx_model_store(KpxModel *model, const KpxTrainingReport *report);
 /* Makes it answer for these of its modules that are registered. */
 extern void kpx_model_activate(int64 model);
 
@@ -66,4 +66,4 @@ extern void kpx_model_activate(int64 model);
 extern KpxModel *kpx_model(KpxRegistry *registry, int64 id);
 extern KpxModelModule *kpx_model_module(KpxModel *model, const char *name);
 
-#endif							/* KPX_PG_MODEL_H */
+#endif /* KPX_PG_MODEL_H */

@@ -22,7 +22,7 @@ static uint32
 block_crc(const KpxBlockHeader *header, const void *payload, size_t bytes)
 {
 	KpxBlockHeader zeroed = *header;
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	zeroed.crc = 0;
 	INIT_CRC32C(crc);
@@ -36,7 +36,7 @@ block_crc(const KpxBlockHeader *header, const void *payload, size_t bytes)
 static bytea *
 new_block(KpxBlockKind kind, uint64 first_row, uint64 rows, uint32 cols, size_t bytes)
 {
-	bytea	   *block = palloc(VARHDRSZ + sizeof(KpxBlockHeader) + bytes);
+	bytea *block = palloc(VARHDRSZ + sizeof(KpxBlockHeader) + bytes);
 	KpxBlockHeader header;
 
 	SET_VARSIZE(block, VARHDRSZ + sizeof(KpxBlockHeader) + bytes);
@@ -55,9 +55,9 @@ block_payload(bytea *block)
 static void
 insert_block(int64 model, const char *kind, int position, int seq, bytea *block)
 {
-	Oid			types[] = {INT8OID, TEXTOID, INT4OID, INT4OID, BYTEAOID};
-	Datum		values[] = {Int64GetDatum(model), CStringGetTextDatum(kind), Int32GetDatum(position),
-		Int32GetDatum(seq), PointerGetDatum(block)};
+	Oid types[] = {INT8OID, TEXTOID, INT4OID, INT4OID, BYTEAOID};
+	Datum values[] = {Int64GetDatum(model), CStringGetTextDatum(kind), Int32GetDatum(position),
+					  Int32GetDatum(seq), PointerGetDatum(block)};
 	KpxBlockHeader header;
 
 	memcpy(&header, VARDATA(block), sizeof(header));
@@ -73,14 +73,14 @@ static void
 store_ids(const KpxModel *model, int position)
 {
 	const KpxIds *ids = &model->modules[position].ids;
-	uint64		begin = 0;
-	int			seq = 0;
+	uint64 begin = 0;
+	int seq = 0;
 
 	do
 	{
-		uint64		end = Min(begin + BLOCK_BYTES / 64, ids->n);
-		uint64		rows = end - begin;
-		bytea	   *block;
+		uint64 end = Min(begin + BLOCK_BYTES / 64, ids->n);
+		uint64 rows = end - begin;
+		bytea *block;
 
 		if (ids->kind == KPX_ID_INT)
 		{
@@ -94,9 +94,9 @@ store_ids(const KpxModel *model, int position)
 		}
 		else
 		{
-			size_t		from = ids->offsets[begin];
-			size_t		length = ids->offsets[end] - from;
-			uint64	   *offsets;
+			size_t from = ids->offsets[begin];
+			size_t length = ids->offsets[end] - from;
+			uint64 *offsets;
 
 			block = new_block(KPX_BLOCK_IDS_TEXT, begin, rows, 1, (rows + 1) * sizeof(uint64) + length);
 			offsets = palloc((rows + 1) * sizeof(uint64));
@@ -116,13 +116,13 @@ static void
 store_floats(int64 model, const char *name, KpxBlockKind kind, int position, const float *from, uint64 rows,
 			 uint32 cols, size_t ld)
 {
-	uint64		step = Max(1, BLOCK_BYTES / (cols * sizeof(float)));
-	int			seq = 0;
+	uint64 step = Max(1, BLOCK_BYTES / (cols * sizeof(float)));
+	int seq = 0;
 
 	for (uint64 begin = 0; begin < rows || seq == 0; begin += step)
 	{
-		uint64		n = Min(step, rows - begin);
-		bytea	   *block = new_block(kind, begin, n, cols, n * cols * sizeof(float));
+		uint64 n = Min(step, rows - begin);
+		bytea *block = new_block(kind, begin, n, cols, n * cols * sizeof(float));
 
 		for (uint64 i = 0; i < n; i++)
 			memcpy(block_payload(block) + i * cols * sizeof(float), from + (begin + i) * ld, cols * sizeof(float));
@@ -133,24 +133,25 @@ store_floats(int64 model, const char *name, KpxBlockKind kind, int position, con
 static void
 store_row(KpxModel *model, const KpxTrainingReport *report, int *version)
 {
-	Oid			types[] = {TEXTOID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, FLOAT8OID,
-	FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, INT8OID};
-	size_t		bytes = (size_t) model->items * (model->fixed.factors + 1) * sizeof(float);
-	Datum		values[] = {CStringGetTextDatum(model->name), DirectFunctionCall1(namein, CStringGetDatum(model->owner)),
-		CStringGetTextDatum(report->algorithm), report->params, Int32GetDatum(model->fixed.factors),
-		Int64GetDatum(report->users), Int64GetDatum(model->items), Int64GetDatum(report->interactions),
-		Int32GetDatum(report->iterations), Float8GetDatum(report->loss),
-		Float8GetDatum(model->fixed.regularization), Float8GetDatum(model->fixed.unobserved),
-		Float8GetDatum(model->fixed.unobserved_rows), Float8GetDatum(report->read_seconds),
-	Float8GetDatum(report->train_seconds), Int64GetDatum(bytes)};
-	bool		null;
+	Oid types[] = {TEXTOID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, FLOAT8OID,
+				   FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, INT8OID};
+	size_t bytes = (size_t) model->items * (model->fixed.factors + 1) * sizeof(float);
+	Datum values[] = {CStringGetTextDatum(model->name), DirectFunctionCall1(namein, CStringGetDatum(model->owner)),
+					  CStringGetTextDatum(report->algorithm), report->params, Int32GetDatum(model->fixed.factors),
+					  Int64GetDatum(report->users), Int64GetDatum(model->items), Int64GetDatum(report->interactions),
+					  Int32GetDatum(report->iterations), Float8GetDatum(report->loss),
+					  Float8GetDatum(model->fixed.regularization), Float8GetDatum(model->fixed.unobserved),
+					  Float8GetDatum(model->fixed.unobserved_rows), Float8GetDatum(report->read_seconds),
+					  Float8GetDatum(report->train_seconds), Int64GetDatum(bytes)};
+	bool null;
 
 	kpx_catalog_execute("INSERT INTO kpx.model (name, version, owner, algorithm, params, factors, users, items,"
 						" interactions, iterations, loss, regularization, unobserved_weight, unobserved_rows, seconds, bytes)"
 						" SELECT $1, 1 + coalesce((SELECT max(version) FROM kpx.model WHERE name = $1), 0), $2, $3, $4,"
 						" $5, $6, $7, $8, $9, $10, $11, $12, $13,"
 						" jsonb_build_object('read', round($14::numeric, 3), 'train', round($15::numeric, 3)), $16"
-						" RETURNING id, version", 16, types, values, NULL, false);
+						" RETURNING id, version",
+						16, types, values, NULL, false);
 	model->id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	*version = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null));
 }
@@ -159,14 +160,15 @@ static void
 store_module(const KpxModel *model, int position)
 {
 	const KpxModelModule *m = &model->modules[position];
-	Oid			types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID};
-	Datum		values[] = {Int64GetDatum(model->id), Int32GetDatum(position), Int32GetDatum(m->module_id),
-		CStringGetTextDatum(m->name), Int64GetDatum(m->items), Int64GetDatum(m->users),
-	Int64GetDatum(m->interactions), Float8GetDatum(m->observed)};
-	size_t		ld = kpx_ld(model->fixed.factors);
+	Oid types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID};
+	Datum values[] = {Int64GetDatum(model->id), Int32GetDatum(position), Int32GetDatum(m->module_id),
+					  CStringGetTextDatum(m->name), Int64GetDatum(m->items), Int64GetDatum(m->users),
+					  Int64GetDatum(m->interactions), Float8GetDatum(m->observed)};
+	size_t ld = kpx_ld(model->fixed.factors);
 
 	kpx_catalog_execute("INSERT INTO kpx.model_module (model_id, position, module_id, module, items, users, interactions,"
-						" observed_weight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, NULL, false);
+						" observed_weight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+						8, types, values, NULL, false);
 	store_ids(model, position);
 	store_floats(model->id, "factors", KPX_BLOCK_FACTORS, position, model->fixed.matrix + m->base * ld, m->items,
 				 (uint32) model->fixed.factors, ld);
@@ -176,8 +178,8 @@ store_module(const KpxModel *model, int position)
 int
 kpx_model_store(KpxModel *model, const KpxTrainingReport *report)
 {
-	KpxCatalog	catalog;
-	int			version;
+	KpxCatalog catalog;
+	int version;
 
 	kpx_catalog_begin(&catalog, false);
 	store_row(model, report, &version);
@@ -201,7 +203,7 @@ corrupt(int64 id, const char *what)
 }
 
 /* The blocks of one kind and position, in order, checked; calls back with each. */
-typedef void (*BlockConsumer) (KpxModel *model, int position, const KpxBlockHeader *header, const char *payload);
+typedef void (*BlockConsumer)(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload);
 
 static void
 check_block(int64 id, const char *bytes, size_t length, KpxBlockHeader *header)
@@ -226,11 +228,11 @@ check_block(int64 id, const char *bytes, size_t length, KpxBlockHeader *header)
 static void
 read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockConsumer consume)
 {
-	Oid			types[] = {INT8OID, TEXTOID, INT4OID};
-	Datum		values[] = {Int64GetDatum(model->id), CStringGetTextDatum(kind), Int32GetDatum(position)};
-	uint64		next = 0;
+	Oid types[] = {INT8OID, TEXTOID, INT4OID};
+	Datum values[] = {Int64GetDatum(model->id), CStringGetTextDatum(kind), Int32GetDatum(position)};
+	uint64 next = 0;
 	SPITupleTable *table;
-	uint64		n;
+	uint64 n;
 
 	kpx_catalog_execute("SELECT data FROM kpx.model_block WHERE model_id = $1 AND kind = $2 AND position = $3 ORDER BY seq",
 						3, types, values, NULL, true);
@@ -238,9 +240,9 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool		null;
-		Datum		stored = SPI_getbinval(table->vals[i], table->tupdesc, 1, &null);
-		bytea	   *data = DatumGetByteaPP(stored);
+		bool null;
+		Datum stored = SPI_getbinval(table->vals[i], table->tupdesc, 1, &null);
+		bytea *data = DatumGetByteaPP(stored);
 		KpxBlockHeader header;
 
 		CHECK_FOR_INTERRUPTS();
@@ -260,13 +262,13 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 static void
 take_ids(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
 {
-	KpxIds	   *ids = &model->modules[position].ids;
-	uint64		rows = header->rows;
+	KpxIds *ids = &model->modules[position].ids;
+	uint64 rows = header->rows;
 
 	if (header->first_row == 0)
 	{
-		ids->kind = header->kind == KPX_BLOCK_IDS_INT ? KPX_ID_INT :
-			header->kind == KPX_BLOCK_IDS_UUID ? KPX_ID_UUID : KPX_ID_TEXT;
+		ids->kind = header->kind == KPX_BLOCK_IDS_INT ? KPX_ID_INT : header->kind == KPX_BLOCK_IDS_UUID ? KPX_ID_UUID
+																										: KPX_ID_TEXT;
 		ids->n = 0;
 		if (ids->kind == KPX_ID_INT)
 			ids->numbers = kpx_alloc(model->context, model->modules[position].items, sizeof(int64));
@@ -285,15 +287,15 @@ take_ids(KpxModel *model, int position, const KpxBlockHeader *header, const char
 		memcpy((char *) ids->bytes + ids->n * UUID_LEN, payload, rows * UUID_LEN);
 	else if (header->kind == KPX_BLOCK_IDS_TEXT && ids->kind == KPX_ID_TEXT)
 	{
-		uint64	   *offsets = (uint64 *) ids->offsets + ids->n;
-		uint64		base = offsets[0];
-		size_t		length = header->payload_bytes - (rows + 1) * sizeof(uint64);
+		uint64 *offsets = (uint64 *) ids->offsets + ids->n;
+		uint64 base = offsets[0];
+		size_t length = header->payload_bytes - (rows + 1) * sizeof(uint64);
 
 		ids->bytes = repalloc_huge((char *) ids->bytes, Max(base + length, 1));
 		memcpy((char *) ids->bytes + base, payload + (rows + 1) * sizeof(uint64), length);
 		for (uint64 i = 1; i <= rows; i++)
 		{
-			uint64		offset;
+			uint64 offset;
 
 			memcpy(&offset, payload + i * sizeof(uint64), sizeof(offset));
 			offsets[i] = base + offset;
@@ -314,8 +316,8 @@ require_floats(const KpxModel *model, const KpxBlockHeader *header, KpxBlockKind
 static void
 take_factors(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
 {
-	uint32		cols = (uint32) model->fixed.factors;
-	float	   *to = (float *) model->fixed.matrix + (model->modules[position].base + header->first_row) * kpx_ld(cols);
+	uint32 cols = (uint32) model->fixed.factors;
+	float *to = (float *) model->fixed.matrix + (model->modules[position].base + header->first_row) * kpx_ld(cols);
 
 	require_floats(model, header, KPX_BLOCK_FACTORS, cols);
 	for (uint64 i = 0; i < header->rows; i++)
@@ -339,7 +341,7 @@ take_gram(KpxModel *model, int position, const KpxBlockHeader *header, const cha
 static Datum
 field(int row, int column)
 {
-	bool		null;
+	bool null;
 
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
 }
@@ -348,11 +350,12 @@ field(int row, int column)
 static bool
 read_metadata(KpxModel *model)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(model->id)};
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(model->id)};
 
 	kpx_catalog_execute("SELECT name, owner, factors, regularization, unobserved_weight, unobserved_rows"
-						" FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+						" FROM kpx.model WHERE id = $1",
+						1, types, values, NULL, true);
 	if (SPI_processed != 1)
 		return false;
 	model->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
@@ -365,13 +368,14 @@ read_metadata(KpxModel *model)
 		!(model->fixed.unobserved > 0) || !(model->fixed.unobserved_rows >= 0))
 		corrupt(model->id, "its parameters are out of range");
 	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions FROM kpx.model_module"
-						" WHERE model_id = $1 ORDER BY position", 1, types, values, NULL, true);
+						" WHERE model_id = $1 ORDER BY position",
+						1, types, values, NULL, true);
 	model->n_modules = (int) SPI_processed;
 	model->modules = MemoryContextAllocZero(model->context, sizeof(KpxModelModule) * Max(model->n_modules, 1));
 	for (int m = 0; m < model->n_modules; m++)
 	{
 		KpxModelModule *module = &model->modules[m];
-		int64		items = DatumGetInt64(field(m, 3));
+		int64 items = DatumGetInt64(field(m, 3));
 
 		if (items < 0 || items + model->items >= PG_INT32_MAX)
 			corrupt(model->id, "its number of items is out of range");
@@ -390,7 +394,7 @@ read_metadata(KpxModel *model)
 static void
 read_numbers(KpxModel *model)
 {
-	size_t		ld = kpx_ld(model->fixed.factors);
+	size_t ld = kpx_ld(model->fixed.factors);
 
 	model->fixed.gram = kpx_alloc_aligned(model->context, ld, sizeof(float));
 	model->fixed.matrix = kpx_alloc_aligned(model->context, (size_t) model->items * ld, sizeof(float));
@@ -408,9 +412,9 @@ KpxModel *
 kpx_model_load(int64 id)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec model", ALLOCSET_SMALL_SIZES);
-	KpxModel   *model = MemoryContextAllocZero(context, sizeof(KpxModel));
-	KpxCatalog	catalog;
-	bool		found;
+	KpxModel *model = MemoryContextAllocZero(context, sizeof(KpxModel));
+	KpxCatalog catalog;
+	bool found;
 
 	/* On an error the context goes with its parent; only a whole model moves to the cache. */
 	model->id = id;

@@ -10,4 +10,4 @@
 /* Reads a model into a memory context of its own; NULL when there is none of this id. */
 extern KpxModel *kpx_model_load(int64 id);
 
-#endif							/* KPX_MODEL_BLOCK_H */
+#endif /* KPX_MODEL_BLOCK_H */

@@ -27,13 +27,12 @@
 /* Kinds of events after which an item is no offer any more. */
 static const char *const hiding_kinds[] = {
 	"purchase", "order", "buy", "enrol", "enroll", "enrolment", "enrollment", "subscribe", "subscription",
-	"apply", "application", "watch", "read", "complete", "completion", NULL
-};
+	"apply", "application", "watch", "read", "complete", "completion", NULL};
 
 static char *
 text_argument(FunctionCallInfo fcinfo, int n, const char *name, bool required)
 {
-	char	   *value;
+	char *value;
 
 	if (PG_ARGISNULL(n))
 	{
@@ -53,8 +52,8 @@ text_argument(FunctionCallInfo fcinfo, int n, const char *name, bool required)
 static Oid
 relation_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	Oid			relation;
-	char		kind;
+	Oid relation;
+	char kind;
 
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
@@ -83,7 +82,7 @@ relation_name(Oid relation)
 static Oid
 require_column(Oid relation, const char *column)
 {
-	Oid			type = kpx_column_type(relation, column);
+	Oid type = kpx_column_type(relation, column);
 
 	if (pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck(relation, get_attnum(relation, column), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
@@ -114,7 +113,7 @@ require_id_column(Oid relation, const char *column)
 static void
 require_number_column(Oid relation, const char *column)
 {
-	Oid			type = require_column(relation, column);
+	Oid type = require_column(relation, column);
 
 	if (type != INT2OID && type != INT4OID && type != INT8OID && type != FLOAT4OID && type != FLOAT8OID &&
 		type != NUMERICOID)
@@ -124,7 +123,7 @@ require_number_column(Oid relation, const char *column)
 static void
 require_time_column(Oid relation, const char *column)
 {
-	Oid			type = require_column(relation, column);
+	Oid type = require_column(relation, column);
 
 	if (type != TIMESTAMPTZOID && type != TIMESTAMPOID && type != DATEOID)
 		wrong_type(relation, column, type, "timestamptz, timestamp or date");
@@ -133,9 +132,9 @@ require_time_column(Oid relation, const char *column)
 static void
 require_text_column(Oid relation, const char *column)
 {
-	Oid			type = require_column(relation, column);
-	char		category;
-	bool		preferred;
+	Oid type = require_column(relation, column);
+	char category;
+	bool preferred;
 
 	get_type_category_preferred(type, &category, &preferred);
 	if (category != TYPCATEGORY_STRING)
@@ -145,7 +144,7 @@ require_text_column(Oid relation, const char *column)
 static void
 require_boolean_column(Oid relation, const char *column)
 {
-	Oid			type = require_column(relation, column);
+	Oid type = require_column(relation, column);
 
 	if (type != BOOLOID)
 		wrong_type(relation, column, type, "boolean");
@@ -155,13 +154,14 @@ require_boolean_column(Oid relation, const char *column)
 static void
 check_interval(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	Interval   *interval;
+	Interval *interval;
 
 	if (PG_ARGISNULL(n))
 		return;
 	interval = PG_GETARG_INTERVAL_P(n);
 	if (interval->month * (double) DAYS_PER_MONTH * USECS_PER_DAY + interval->day * (double) USECS_PER_DAY +
-		(double) interval->time <= 0)
+			(double) interval->time <=
+		0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" must be a positive interval", name)));
 }
@@ -176,16 +176,16 @@ name_value(const char *value, char *null)
 
 /* name[] of a text[] argument, each element checked by check; NULL when it is. */
 static Datum
-column_list(ArrayType *array, Oid relation, void (*check) (Oid, const char *), const char *argument)
+column_list(ArrayType *array, Oid relation, void (*check)(Oid, const char *), const char *argument)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
+	Datum *elements;
+	bool *nulls;
+	int n;
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
-		char	   *column;
+		char *column;
 
 		if (nulls[i])
 			ereport(ERROR,
@@ -207,17 +207,17 @@ PG_FUNCTION_INFO_V1(kpx_add_module);
 Datum
 kpx_add_module(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_argument(fcinfo, 0, "name", true);
-	Oid			items = relation_argument(fcinfo, 1, "items");
-	char	   *item_id = text_argument(fcinfo, 2, "item_id", true);
-	char	   *title = text_argument(fcinfo, 3, "title", false);
-	char	   *category = text_argument(fcinfo, 5, "category", false);
-	char	   *price = text_argument(fcinfo, 6, "price", false);
-	char	   *available = text_argument(fcinfo, 7, "available", false);
-	Oid			types[] = {TEXTOID, NAMEOID, OIDOID, TEXTOID, NAMEOID, NAMEOID, NAMEARRAYOID, NAMEOID, NAMEOID, NAMEOID, INTERVALOID};
-	Datum		values[11];
-	char		nulls[12] = "           ";
-	KpxCatalog	catalog;
+	char *name = text_argument(fcinfo, 0, "name", true);
+	Oid items = relation_argument(fcinfo, 1, "items");
+	char *item_id = text_argument(fcinfo, 2, "item_id", true);
+	char *title = text_argument(fcinfo, 3, "title", false);
+	char *category = text_argument(fcinfo, 5, "category", false);
+	char *price = text_argument(fcinfo, 6, "price", false);
+	char *available = text_argument(fcinfo, 7, "available", false);
+	Oid types[] = {TEXTOID, NAMEOID, OIDOID, TEXTOID, NAMEOID, NAMEOID, NAMEARRAYOID, NAMEOID, NAMEOID, NAMEOID, INTERVALOID};
+	Datum values[11];
+	char nulls[12] = "           ";
+	KpxCatalog catalog;
 	KpxRegistry *registry = kpx_registry();
 
 	PreventCommandIfReadOnly("kpx_add_module()");
@@ -244,8 +244,7 @@ kpx_add_module(PG_FUNCTION_ARGS)
 	values[4] = name_value(item_id, &nulls[4]);
 	values[5] = name_value(title, &nulls[5]);
 	nulls[6] = PG_ARGISNULL(4) ? 'n' : ' ';
-	values[6] = PG_ARGISNULL(4) ? (Datum) 0 :
-		column_list(PG_GETARG_ARRAYTYPE_P(4), items, require_text_column, "text_columns");
+	values[6] = PG_ARGISNULL(4) ? (Datum) 0 : column_list(PG_GETARG_ARRAYTYPE_P(4), items, require_text_column, "text_columns");
 	values[7] = name_value(category, &nulls[7]);
 	values[8] = name_value(price, &nulls[8]);
 	values[9] = name_value(available, &nulls[9]);
@@ -265,20 +264,20 @@ kpx_add_module(PG_FUNCTION_ARGS)
 static bool
 has_index_on(Oid relation, const char *column)
 {
-	char		kind = get_rel_relkind(relation);
-	AttrNumber	number = get_attnum(relation, column);
-	Relation	rel;
-	List	   *indexes;
-	ListCell   *lc;
-	bool		found = false;
+	char kind = get_rel_relkind(relation);
+	AttrNumber number = get_attnum(relation, column);
+	Relation rel;
+	List *indexes;
+	ListCell *lc;
+	bool found = false;
 
 	if (kind == RELKIND_VIEW || kind == RELKIND_FOREIGN_TABLE)
 		return true;
 	rel = relation_open(relation, AccessShareLock);
 	indexes = RelationGetIndexList(rel);
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
@@ -305,7 +304,7 @@ kind_hides(const char *kind)
 static void
 require_same_item_kind(KpxModule *module, Oid relation, const char *column)
 {
-	KpxIdKind	kind;
+	KpxIdKind kind;
 
 	(void) kpx_id_kind(require_column(relation, column), &kind);
 	if (kind != kpx_module_item_kind(module))
@@ -321,23 +320,23 @@ PG_FUNCTION_INFO_V1(kpx_add_events);
 Datum
 kpx_add_events(PG_FUNCTION_ARGS)
 {
-	char	   *module_name = text_argument(fcinfo, 0, "module", true);
-	Oid			relation = relation_argument(fcinfo, 1, "relation");
-	char	   *kind = text_argument(fcinfo, 2, "kind", true);
-	char	   *user_id = text_argument(fcinfo, 3, "user_id", true);
-	char	   *item_id = text_argument(fcinfo, 4, "item_id", true);
-	char	   *occurred_at = text_argument(fcinfo, 5, "occurred_at", false);
-	char	   *value = text_argument(fcinfo, 6, "value", false);
-	double		weight = PG_ARGISNULL(7) ? 1.0 : PG_GETARG_FLOAT8(7);
-	char	   *weight_column = text_argument(fcinfo, 8, "weight_column", false);
-	bool		hides = PG_ARGISNULL(9) ? kind_hides(kind) : PG_GETARG_BOOL(9);
-	KpxModule  *module = kpx_find_module(kpx_registry(), module_name);
-	Oid			types[] = {INT4OID, OIDOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, NAMEOID, NAMEOID, FLOAT8OID, NAMEOID, BOOLOID, INTERVALOID};
-	Datum		values[12];
-	char		nulls[13] = "            ";
-	KpxCatalog	catalog;
-	bool		null;
-	int			id;
+	char *module_name = text_argument(fcinfo, 0, "module", true);
+	Oid relation = relation_argument(fcinfo, 1, "relation");
+	char *kind = text_argument(fcinfo, 2, "kind", true);
+	char *user_id = text_argument(fcinfo, 3, "user_id", true);
+	char *item_id = text_argument(fcinfo, 4, "item_id", true);
+	char *occurred_at = text_argument(fcinfo, 5, "occurred_at", false);
+	char *value = text_argument(fcinfo, 6, "value", false);
+	double weight = PG_ARGISNULL(7) ? 1.0 : PG_GETARG_FLOAT8(7);
+	char *weight_column = text_argument(fcinfo, 8, "weight_column", false);
+	bool hides = PG_ARGISNULL(9) ? kind_hides(kind) : PG_GETARG_BOOL(9);
+	KpxModule *module = kpx_find_module(kpx_registry(), module_name);
+	Oid types[] = {INT4OID, OIDOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, NAMEOID, NAMEOID, FLOAT8OID, NAMEOID, BOOLOID, INTERVALOID};
+	Datum values[12];
+	char nulls[13] = "            ";
+	KpxCatalog catalog;
+	bool null;
+	int id;
 
 	PreventCommandIfReadOnly("kpx_add_events()");
 	kpx_require_owner(module->owner, "module", module->name);
@@ -394,14 +393,14 @@ PG_FUNCTION_INFO_V1(kpx_add_user_attributes);
 Datum
 kpx_add_user_attributes(PG_FUNCTION_ARGS)
 {
-	Oid			relation = relation_argument(fcinfo, 0, "relation");
-	char	   *user_id = text_argument(fcinfo, 1, "user_id", true);
-	Oid			types[] = {NAMEOID, OIDOID, TEXTOID, NAMEOID, NAMEARRAYOID};
-	Datum		values[5];
-	char		null;
-	bool		isnull;
-	int			id;
-	KpxCatalog	catalog;
+	Oid relation = relation_argument(fcinfo, 0, "relation");
+	char *user_id = text_argument(fcinfo, 1, "user_id", true);
+	Oid types[] = {NAMEOID, OIDOID, TEXTOID, NAMEOID, NAMEARRAYOID};
+	Datum values[5];
+	char null;
+	bool isnull;
+	int id;
+	KpxCatalog catalog;
 
 	PreventCommandIfReadOnly("kpx_add_user_attributes()");
 	require_id_column(relation, user_id);
@@ -413,10 +412,10 @@ kpx_add_user_attributes(PG_FUNCTION_ARGS)
 		values[4] = column_list(PG_GETARG_ARRAYTYPE_P(2), relation, check_any_column, "columns");
 	else
 	{
-		Relation	rel = relation_open(relation, AccessShareLock);
-		int			natts = RelationGetNumberOfAttributes(rel);
-		Datum	   *names = palloc(sizeof(Datum) * Max(natts, 1));
-		int			n = 0;
+		Relation rel = relation_open(relation, AccessShareLock);
+		int natts = RelationGetNumberOfAttributes(rel);
+		Datum *names = palloc(sizeof(Datum) * Max(natts, 1));
+		int n = 0;
 
 		for (int i = 0; i < natts; i++)
 		{
@@ -433,7 +432,8 @@ kpx_add_user_attributes(PG_FUNCTION_ARGS)
 	}
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute("INSERT INTO kpx.attribute_source (owner, relation, relation_name, user_id, columns)"
-						" VALUES ($1, $2::regclass, $3, $4, $5) RETURNING id", 5, types, values, NULL, false);
+						" VALUES ($1, $2::regclass, $3, $4, $5) RETURNING id",
+						5, types, values, NULL, false);
 	id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	kpx_catalog_end(&catalog);
 	PG_RETURN_INT32(id);
@@ -443,9 +443,9 @@ kpx_add_user_attributes(PG_FUNCTION_ARGS)
 static void
 delete_by_id(const char *sql, int id)
 {
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(id)};
-	KpxCatalog	catalog;
+	Oid types[] = {INT4OID};
+	Datum values[] = {Int32GetDatum(id)};
+	KpxCatalog catalog;
 
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute(sql, 1, types, values, NULL, false);
@@ -456,7 +456,7 @@ PG_FUNCTION_INFO_V1(kpx_drop_module);
 Datum
 kpx_drop_module(PG_FUNCTION_ARGS)
 {
-	KpxModule  *module = kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	KpxModule *module = kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	PreventCommandIfReadOnly("kpx_drop_module()");
 	kpx_require_owner(module->owner, "module", module->name);
@@ -468,7 +468,7 @@ PG_FUNCTION_INFO_V1(kpx_drop_events);
 Datum
 kpx_drop_events(PG_FUNCTION_ARGS)
 {
-	int			id = PG_GETARG_INT32(0);
+	int id = PG_GETARG_INT32(0);
 	KpxRegistry *registry = kpx_registry();
 
 	PreventCommandIfReadOnly("kpx_drop_events()");
@@ -489,10 +489,10 @@ PG_FUNCTION_INFO_V1(kpx_drop_user_attributes);
 Datum
 kpx_drop_user_attributes(PG_FUNCTION_ARGS)
 {
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {PG_GETARG_DATUM(0)};
-	KpxCatalog	catalog;
-	char	   *owner = NULL;
+	Oid types[] = {INT4OID};
+	Datum values[] = {PG_GETARG_DATUM(0)};
+	KpxCatalog catalog;
+	char *owner = NULL;
 	MemoryContext context = CurrentMemoryContext;
 
 	PreventCommandIfReadOnly("kpx_drop_user_attributes()");

@@ -23,22 +23,22 @@
 typedef struct Request
 {
 	KpxRegistry *registry;
-	KpxModule  *module;
-	KpxModel   *model;
+	KpxModule *module;
+	KpxModel *model;
 	KpxModelModule *target;
-	int			k;
-	int			skip;
-	bool		keep_seen;
-	Oid			item_type;		/* of the answer */
-	uint8	   *excluded;		/* bitmap over target's items: not among candidates, or in exclude */
-	void	   *workspace;
+	int k;
+	int skip;
+	bool keep_seen;
+	Oid item_type; /* of the answer */
+	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude */
+	void *workspace;
 } Request;
 
 /* A user's vector, or popularity when there is nothing to fold in. */
 typedef struct Taste
 {
-	KpxHistory	history;
-	float	   *x;				/* NULL: popularity */
+	KpxHistory history;
+	float *x; /* NULL: popularity */
 } Taste;
 
 /* ------------------------------------------------------------ arguments */
@@ -55,7 +55,7 @@ required_text(FunctionCallInfo fcinfo, int n, const char *name)
 static int
 count_argument(FunctionCallInfo fcinfo, int n, const char *name, int otherwise, int low)
 {
-	int			value = PG_ARGISNULL(n) ? otherwise : PG_GETARG_INT32(n);
+	int value = PG_ARGISNULL(n) ? otherwise : PG_GETARG_INT32(n);
 
 	if (value < low)
 		ereport(ERROR,
@@ -68,7 +68,7 @@ count_argument(FunctionCallInfo fcinfo, int n, const char *name, int otherwise, 
 static void
 open_model(Request *q, const char *module, FunctionCallInfo fcinfo, int model_argument)
 {
-	int64		id;
+	int64 id;
 
 	kpx_require_blas();
 	q->registry = kpx_registry();
@@ -88,8 +88,8 @@ open_model(Request *q, const char *module, FunctionCallInfo fcinfo, int model_ar
 static void
 set_item_type(Request *q, Oid type, bool by_witness)
 {
-	KpxIdKind	kind = q->target->ids.kind;
-	KpxIdKind	wanted;
+	KpxIdKind kind = q->target->ids.kind;
+	KpxIdKind wanted;
 
 	if (q->target->items > 0 && (!kpx_id_kind(type, &wanted) || (wanted != kind && wanted != KPX_ID_TEXT)))
 		ereport(ERROR,
@@ -105,7 +105,7 @@ set_item_type(Request *q, Oid type, bool by_witness)
 static KpxId
 id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const char *what)
 {
-	KpxIdKind	kind;
+	KpxIdKind kind;
 
 	if (from_text && expected != KPX_ID_TEXT)
 		return kpx_id_from_text(expected, TextDatumGetCString(value));
@@ -123,7 +123,7 @@ id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const cha
 static ArrayType *
 array_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, n);
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, n);
 
 	if (!OidIsValid(get_element_type(type)))
 		ereport(ERROR,
@@ -137,13 +137,13 @@ array_argument(FunctionCallInfo fcinfo, int n, const char *name)
 static KpxId *
 id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n)
 {
-	Oid			type = ARR_ELEMTYPE(array);
-	int16		length;
-	bool		by_value;
-	char		align;
-	Datum	   *elements;
-	bool	   *nulls;
-	KpxId	   *ids;
+	Oid type = ARR_ELEMTYPE(array);
+	int16 length;
+	bool by_value;
+	char align;
+	Datum *elements;
+	bool *nulls;
+	KpxId *ids;
 
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
@@ -165,18 +165,18 @@ id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const ch
 static void
 read_candidates(Request *q, FunctionCallInfo fcinfo, int candidates, int exclude, bool from_text)
 {
-	size_t		bytes = ((size_t) q->target->items + 7) / 8;
-	int			n;
+	size_t bytes = ((size_t) q->target->items + 7) / 8;
+	int n;
 
 	q->excluded = palloc0(Max(bytes, 1));
 	if (!PG_ARGISNULL(candidates))
 	{
-		KpxId	   *ids = id_array_argument(array_argument(fcinfo, candidates, "candidates"), q->target->ids.kind, from_text, "candidates", &n);
+		KpxId *ids = id_array_argument(array_argument(fcinfo, candidates, "candidates"), q->target->ids.kind, from_text, "candidates", &n);
 
 		memset(q->excluded, 0xFF, bytes);
 		for (int i = 0; i < n; i++)
 		{
-			int64		index = kpx_ids_find(&q->target->ids, ids[i]);
+			int64 index = kpx_ids_find(&q->target->ids, ids[i]);
 
 			if (index >= 0)
 				kpx_bit_clear(q->excluded, (size_t) index);
@@ -184,11 +184,11 @@ read_candidates(Request *q, FunctionCallInfo fcinfo, int candidates, int exclude
 	}
 	if (!PG_ARGISNULL(exclude))
 	{
-		KpxId	   *ids = id_array_argument(array_argument(fcinfo, exclude, "exclude"), q->target->ids.kind, from_text, "exclude", &n);
+		KpxId *ids = id_array_argument(array_argument(fcinfo, exclude, "exclude"), q->target->ids.kind, from_text, "exclude", &n);
 
 		for (int i = 0; i < n; i++)
 		{
-			int64		index = kpx_ids_find(&q->target->ids, ids[i]);
+			int64 index = kpx_ids_find(&q->target->ids, ids[i]);
 
 			if (index >= 0)
 				kpx_bit_set(q->excluded, (size_t) index);
@@ -213,7 +213,7 @@ fold_in(Request *q, Taste *taste)
 static Taste
 taste_of_user(Request *q, KpxId user, KpxIdKind kind)
 {
-	Taste		taste;
+	Taste taste;
 
 	taste.history = *kpx_history_read(q->registry, q->model, &user, 1, kind);
 	fold_in(q, &taste);
@@ -224,8 +224,8 @@ taste_of_user(Request *q, KpxId user, KpxIdKind kind)
 static uint8 *
 excluded_for(const Request *q, const KpxHistory *history)
 {
-	size_t		bytes = Max(((size_t) q->target->items + 7) / 8, 1);
-	uint8	   *excluded = palloc(bytes);
+	size_t bytes = Max(((size_t) q->target->items + 7) / 8, 1);
+	uint8 *excluded = palloc(bytes);
 
 	if (q->excluded)
 		memcpy(excluded, q->excluded, bytes);
@@ -245,18 +245,18 @@ excluded_for(const Request *q, const KpxHistory *history)
 static size_t
 best_available(Request *q, const float *score, uint8 *excluded, KpxHit **hits)
 {
-	size_t		wanted = (size_t) Min((uint64) q->k + q->skip, q->target->items);
-	size_t		ask = wanted + 8;
-	size_t		found = 0;
-	KpxHit	   *good = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
+	size_t wanted = (size_t) Min((uint64) q->k + q->skip, q->target->items);
+	size_t ask = wanted + 8;
+	size_t found = 0;
+	KpxHit *good = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
 
 	*hits = good;
 	while (found < wanted)
 	{
-		KpxHit	   *candidate = kpx_alloc(CurrentMemoryContext, Min(ask, q->target->items), sizeof(KpxHit));
-		size_t		n = kpx_topk(score, q->target->items, excluded, Min(ask, q->target->items), candidate);
-		KpxId	   *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
-		bool	   *keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
+		KpxHit *candidate = kpx_alloc(CurrentMemoryContext, Min(ask, q->target->items), sizeof(KpxHit));
+		size_t n = kpx_topk(score, q->target->items, excluded, Min(ask, q->target->items), candidate);
+		KpxId *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
+		bool *keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
 
 		CHECK_FOR_INTERRUPTS();
 		if (n == 0)
@@ -285,9 +285,9 @@ static char *
 reason(const Request *q, const Taste *taste, uint32 item)
 {
 	const KpxFixed *fixed = &q->model->fixed;
-	double	   *part;
-	uint32		best = 0;
-	int			m = 0;
+	double *part;
+	uint32 best = 0;
+	int m = 0;
 
 	if (taste->x == NULL)
 		return "popular";
@@ -321,13 +321,13 @@ static void
 put_list(FunctionCallInfo fcinfo, Request *q, const Taste *taste, const float *score, Datum user, bool by_user)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	KpxHit	   *hits;
-	size_t		n = best_available(q, score, excluded_for(q, &taste->history), &hits);
+	KpxHit *hits;
+	size_t n = best_available(q, score, excluded_for(q, &taste->history), &hits);
 
 	for (size_t i = (size_t) q->skip; i < n; i++)
 	{
-		Datum		values[5];
-		bool		nulls[5] = {false};
+		Datum values[5];
+		bool nulls[5] = {false};
 
 		values[0] = user;
 		values[1] = Int32GetDatum((int32) i + 1);
@@ -341,7 +341,7 @@ put_list(FunctionCallInfo fcinfo, Request *q, const Taste *taste, const float *s
 static void
 answer(FunctionCallInfo fcinfo, Request *q, const Taste *taste)
 {
-	float	   *buffer = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	float *buffer = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
 
 	put_list(fcinfo, q, taste, score_items(q, taste, buffer), (Datum) 0, false);
 }
@@ -352,9 +352,9 @@ answer(FunctionCallInfo fcinfo, Request *q, const Taste *taste)
 static Datum
 recommend(FunctionCallInfo fcinfo, Oid user_type, int first, Oid item_type, bool from_text)
 {
-	Request		q = {0};
-	KpxIdKind	kind;
-	Taste		taste;
+	Request q = {0};
+	KpxIdKind kind;
+	Taste taste;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -375,7 +375,7 @@ PG_FUNCTION_INFO_V1(kpx_recommend);
 Datum
 kpx_recommend(PG_FUNCTION_ARGS)
 {
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 
 	return recommend(fcinfo, type, 2, type, false);
 }
@@ -399,11 +399,11 @@ kpx_recommend_text(PG_FUNCTION_ARGS)
 static Datum
 recommend_from(FunctionCallInfo fcinfo, int first, Oid item_type)
 {
-	Request		q = {0};
+	Request q = {0};
 	KpxModelModule *source;
-	KpxId	   *items;
-	int			n;
-	Taste		taste;
+	KpxId *items;
+	int n;
+	Taste taste;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -445,8 +445,8 @@ kpx_recommend_from_typed(PG_FUNCTION_ARGS)
 static void
 answer_batch(FunctionCallInfo fcinfo, Request *q, const KpxHistory *histories, const Datum *users, int n, float *x, float *scores)
 {
-	size_t		ld = kpx_ld(q->model->fixed.factors);
-	Taste		tastes[USERS_A_BATCH];
+	size_t ld = kpx_ld(q->model->fixed.factors);
+	Taste tastes[USERS_A_BATCH];
 
 	memset(x, 0, sizeof(float) * ld * USERS_A_BATCH);
 	for (int u = 0; u < n; u++)
@@ -469,19 +469,19 @@ answer_batch(FunctionCallInfo fcinfo, Request *q, const KpxHistory *histories, c
 static Datum
 recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 {
-	Request		q = {0};
-	ArrayType  *array;
-	Oid			type;
-	int16		length;
-	bool		by_value;
-	char		align;
-	KpxIdKind	kind;
-	KpxId	   *ids;
-	Datum	   *users;
-	bool	   *nulls;
-	int			n;
-	float	   *x;
-	float	   *scores;
+	Request q = {0};
+	ArrayType *array;
+	Oid type;
+	int16 length;
+	bool by_value;
+	char align;
+	KpxIdKind kind;
+	KpxId *ids;
+	Datum *users;
+	bool *nulls;
+	int n;
+	float *x;
+	float *scores;
 	MemoryContext batch;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -502,7 +502,7 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 	batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
 	for (int begin = 0; begin < n; begin += USERS_A_QUERY)
 	{
-		int			count = Min(USERS_A_QUERY, n - begin);
+		int count = Min(USERS_A_QUERY, n - begin);
 		MemoryContext old = MemoryContextSwitchTo(batch);
 		KpxHistory *histories = kpx_history_read(q.registry, q.model, ids + begin, count, kind);
 
@@ -534,16 +534,16 @@ kpx_recommend_for_typed(PG_FUNCTION_ARGS)
 static float *
 cosines(const Request *q, uint32 item)
 {
-	size_t		ld = kpx_ld(q->model->fixed.factors);
+	size_t ld = kpx_ld(q->model->fixed.factors);
 	const float *matrix = q->model->fixed.matrix;
-	float	   *score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
-	float		own;
+	float *score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	float own;
 
 	kpx_scores(matrix, ld, item, item + 1, matrix + item * ld, &own);
 	kpx_scores(matrix + q->target->base * ld, ld, 0, q->target->items, matrix + item * ld, score);
 	for (uint32 i = 0; i < q->target->items; i++)
 	{
-		float		norm;
+		float norm;
 
 		kpx_scores(matrix + (q->target->base + i) * ld, ld, 0, 1, matrix + (q->target->base + i) * ld, &norm);
 		score[i] = norm > 0 && own > 0 ? score[i] / sqrtf(norm * own) : 0;
@@ -555,13 +555,13 @@ static Datum
 similar(FunctionCallInfo fcinfo, int first, Oid item_type, bool from_text)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Request		q = {0};
+	Request q = {0};
 	KpxModelModule *source;
-	char	   *module;
-	int64		item;
-	uint8	   *excluded;
-	KpxHit	   *hits;
-	size_t		n;
+	char *module;
+	int64 item;
+	uint8 *excluded;
+	KpxHit *hits;
+	size_t n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -581,8 +581,8 @@ similar(FunctionCallInfo fcinfo, int first, Oid item_type, bool from_text)
 	n = best_available(&q, cosines(&q, source->base + (uint32) item), excluded, &hits);
 	for (size_t i = 0; i < n; i++)
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false};
+		Datum values[3];
+		bool nulls[3] = {false};
 
 		values[0] = Int32GetDatum((int32) i + 1);
 		values[1] = kpx_id_to_datum(q.target->ids.kind, kpx_ids_get(&q.target->ids, hits[i].item), q.item_type);
@@ -619,7 +619,7 @@ kpx_similar_text(PG_FUNCTION_ARGS)
 static int64
 item_argument(const Request *q, FunctionCallInfo fcinfo)
 {
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 2);
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, 2);
 
 	return kpx_ids_find(&q->target->ids, id_argument(PG_GETARG_DATUM(2), type, q->target->ids.kind,
 													 getBaseType(type) == TEXTOID, "item_id"));
@@ -628,8 +628,8 @@ item_argument(const Request *q, FunctionCallInfo fcinfo)
 static double
 score_of(const Request *q, const Taste *taste, int64 item)
 {
-	size_t		ld = kpx_ld(q->model->fixed.factors);
-	float		score = 0;
+	size_t ld = kpx_ld(q->model->fixed.factors);
+	float score = 0;
 
 	if (item < 0)
 		return 0;
@@ -645,12 +645,12 @@ score_of(const Request *q, const Taste *taste, int64 item)
  */
 typedef struct ScoreState
 {
-	char	   *user;
-	char	   *module;
-	int64		model;
-	CommandId	command;
-	Request		q;
-	Taste		taste;
+	char *user;
+	char *module;
+	int64 model;
+	CommandId command;
+	Request q;
+	Taste taste;
 	MemoryContext context;
 } ScoreState;
 
@@ -658,11 +658,11 @@ static ScoreState *
 score_state(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 {
 	ScoreState *state = fcinfo->flinfo->fn_extra;
-	char	   *module = required_text(fcinfo, 1, "module");
-	int64		model = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
-	Oid			output;
-	bool		varlena;
-	char	   *user;
+	char *module = required_text(fcinfo, 1, "module");
+	int64 model = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
+	Oid output;
+	bool varlena;
+	char *user;
 	MemoryContext old;
 
 	getTypeOutputInfo(user_type, &output, &varlena);
@@ -675,7 +675,7 @@ score_state(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 	fcinfo->flinfo->fn_extra = NULL;
 	{
 		MemoryContext context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "kpxrec score", ALLOCSET_SMALL_SIZES);
-		KpxIdKind	kind;
+		KpxIdKind kind;
 
 		old = MemoryContextSwitchTo(context);
 		state = palloc0(sizeof(ScoreState));
@@ -721,12 +721,12 @@ static Datum
 explain(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Request		q = {0};
-	KpxIdKind	kind;
-	Taste		taste;
-	int64		item;
-	double	   *contribution;
-	int			m = 0;
+	Request q = {0};
+	KpxIdKind kind;
+	Taste taste;
+	int64 item;
+	double *contribution;
+	int m = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
@@ -742,8 +742,8 @@ explain(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 					  q.model->fixed.matrix + (size_t) (q.target->base + item) * kpx_ld(q.model->fixed.factors), contribution);
 	for (uint32 i = 0; i < taste.history.n; i++)
 	{
-		Datum		values[4];
-		bool		nulls[4] = {false};
+		Datum values[4];
+		bool nulls[4] = {false};
 		KpxModelModule *from;
 
 		while (taste.history.index[i] >= q.model->modules[m].base + q.model->modules[m].items)

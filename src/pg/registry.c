@@ -23,7 +23,7 @@ static KpxRegistry *stale = NULL;
 static bool valid = false;
 static bool callbacks_registered = false;
 static uint64 generation = 0;
-static Oid	watched[4];
+static Oid watched[4];
 static const char *const watched_names[4] = {"module", "event_source", "model", "active_model"};
 
 static void
@@ -42,7 +42,7 @@ free_registry(KpxRegistry *registry)
 {
 	for (int m = 0; m < registry->n_modules; m++)
 	{
-		KpxModule  *module = &registry->modules[m];
+		KpxModule *module = &registry->modules[m];
 
 		if (module->available_plan)
 			SPI_freeplan(module->available_plan);
@@ -76,7 +76,7 @@ text_or_null(int row, int column)
 static char *
 keep(MemoryContext context, int row, int column)
 {
-	char	   *value = text_or_null(row, column);
+	char *value = text_or_null(row, column);
 
 	return value ? MemoryContextStrdup(context, value) : NULL;
 }
@@ -91,8 +91,8 @@ field(int row, int column, bool *null)
 static double
 seconds(int row, int column, double otherwise)
 {
-	bool		null;
-	Datum		value = field(row, column, &null);
+	bool null;
+	Datum value = field(row, column, &null);
 
 	return null ? otherwise : DatumGetFloat8(value);
 }
@@ -100,7 +100,7 @@ seconds(int row, int column, double otherwise)
 static void
 load_modules(KpxRegistry *registry)
 {
-	bool		null;
+	bool null;
 
 	kpx_catalog_execute("SELECT m.id, m.name, m.owner, m.items::oid, m.items_name, m.item_id, m.available,"
 						" extract(epoch FROM m.repeat_after)::float8, a.model_id"
@@ -111,7 +111,7 @@ load_modules(KpxRegistry *registry)
 											   sizeof(KpxModule) * Max(registry->n_modules, 1));
 	for (int i = 0; i < registry->n_modules; i++)
 	{
-		KpxModule  *m = &registry->modules[i];
+		KpxModule *m = &registry->modules[i];
 
 		m->id = DatumGetInt32(field(i, 1, &null));
 		m->name = keep(registry->context, i, 2);
@@ -130,22 +130,22 @@ load_modules(KpxRegistry *registry)
 static void
 load_sources(KpxRegistry *registry)
 {
-	bool		null;
+	bool null;
 
 	kpx_catalog_execute("SELECT module_id, id, relation::oid, relation_name, kind, user_id, item_id, occurred_at,"
 						" weight_column, weight, hides, extract(epoch FROM half_life)::float8"
-						" FROM kpx.event_source ORDER BY id", 0, NULL, NULL, NULL, true);
+						" FROM kpx.event_source ORDER BY id",
+						0, NULL, NULL, NULL, true);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		KpxModule  *m = kpx_find_module_by_id(registry, DatumGetInt32(field((int) i, 1, &null)));
-		KpxSource  *s;
+		KpxModule *m = kpx_find_module_by_id(registry, DatumGetInt32(field((int) i, 1, &null)));
+		KpxSource *s;
 		MemoryContext old;
 
 		if (m == NULL)
 			continue;
 		old = MemoryContextSwitchTo(registry->context);
-		m->sources = m->sources ? repalloc(m->sources, sizeof(KpxSource) * (m->n_sources + 1)) :
-			palloc(sizeof(KpxSource));
+		m->sources = m->sources ? repalloc(m->sources, sizeof(KpxSource) * (m->n_sources + 1)) : palloc(sizeof(KpxSource));
 		MemoryContextSwitchTo(old);
 		s = &m->sources[m->n_sources++];
 		memset(s, 0, sizeof(*s));
@@ -166,7 +166,7 @@ load_sources(KpxRegistry *registry)
 static void
 check_version(void)
 {
-	char	   *installed;
+	char *installed;
 
 	kpx_catalog_execute("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'kpxrec'",
 						0, NULL, NULL, NULL, true);
@@ -182,7 +182,7 @@ check_version(void)
 KpxRegistry *
 kpx_registry(void)
 {
-	KpxCatalog	catalog;
+	KpxCatalog catalog;
 	KpxRegistry *loaded;
 	MemoryContext context;
 
@@ -198,7 +198,7 @@ kpx_registry(void)
 	for (int i = 0; i < 4; i++)
 		watched[i] = get_relname_relid(watched_names[i], get_namespace_oid("kpx", false));
 	check_version();
-	valid = true;				/* an invalidation while we read makes it false again */
+	valid = true; /* an invalidation while we read makes it false again */
 	PG_TRY();
 	{
 		context = AllocSetContextCreate(CacheMemoryContext, "kpxrec registry", ALLOCSET_SMALL_SIZES);
@@ -260,7 +260,7 @@ kpx_find_module(KpxRegistry *registry, const char *name)
 char *
 kpx_relation_sql(Oid relation, const char *relation_name, const char *what, const char *name)
 {
-	char	   *relname = get_rel_name(relation);
+	char *relname = get_rel_name(relation);
 
 	if (relname == NULL)
 		ereport(ERROR,
@@ -273,7 +273,7 @@ kpx_relation_sql(Oid relation, const char *relation_name, const char *what, cons
 Oid
 kpx_column_type(Oid relation, const char *column)
 {
-	AttrNumber	number = get_attnum(relation, column);
+	AttrNumber number = get_attnum(relation, column);
 
 	if (number == InvalidAttrNumber)
 		ereport(ERROR,
@@ -295,10 +295,10 @@ kpx_module_item_kind(KpxModule *module)
 static bool
 may_read_column(Oid relation, const char *column)
 {
-	AttrNumber	number = column ? get_attnum(relation, column) : InvalidAttrNumber;
+	AttrNumber number = column ? get_attnum(relation, column) : InvalidAttrNumber;
 
 	return number == InvalidAttrNumber ||
-		pg_attribute_aclcheck(relation, number, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+		   pg_attribute_aclcheck(relation, number, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 bool

@@ -12,47 +12,47 @@
 
 typedef struct KpxSource
 {
-	int			id;
-	Oid			relation;
-	char	   *relation_name;	/* as it was called at registration, for messages */
-	char	   *kind;
-	char	   *user_id;
-	char	   *item_id;
-	char	   *occurred_at;	/* or NULL */
-	char	   *weight_column;	/* or NULL */
-	double		weight;
-	bool		hides;
-	double		half_life;		/* seconds; 0 = none */
+	int id;
+	Oid relation;
+	char *relation_name; /* as it was called at registration, for messages */
+	char *kind;
+	char *user_id;
+	char *item_id;
+	char *occurred_at; /* or NULL */
+	char *weight_column; /* or NULL */
+	double weight;
+	bool hides;
+	double half_life; /* seconds; 0 = none */
 	/* Prepared by recommend: the user's newest rows. */
-	SPIPlanPtr	history_plan;
-	KpxIdKind	user_kind;
-	KpxIdKind	item_kind;
+	SPIPlanPtr history_plan;
+	KpxIdKind user_kind;
+	KpxIdKind item_kind;
 } KpxSource;
 
 typedef struct KpxModule
 {
-	int			id;
-	char	   *name;
-	char	   *owner;
-	Oid			items;
-	char	   *items_name;
-	char	   *item_id;
-	char	   *available;		/* or NULL */
-	double		repeat_after;	/* seconds; < 0 = never */
-	int64		active_model;	/* 0 = none */
-	int			n_sources;
-	KpxSource  *sources;
+	int id;
+	char *name;
+	char *owner;
+	Oid items;
+	char *items_name;
+	char *item_id;
+	char *available; /* or NULL */
+	double repeat_after; /* seconds; < 0 = never */
+	int64 active_model; /* 0 = none */
+	int n_sources;
+	KpxSource *sources;
 	/* Prepared by recommend: which of these items are there and available. */
-	SPIPlanPtr	available_plan;
-	KpxIdKind	item_kind;
+	SPIPlanPtr available_plan;
+	KpxIdKind item_kind;
 } KpxModule;
 
 typedef struct KpxRegistry
 {
 	MemoryContext context;
-	uint64		generation;
-	int			n_modules;
-	KpxModule  *modules;		/* by id */
+	uint64 generation;
+	int n_modules;
+	KpxModule *modules; /* by id */
 	struct KpxRegistry *next_stale;
 } KpxRegistry;
 
@@ -74,7 +74,7 @@ extern KpxIdKind kpx_module_item_kind(KpxModule *module);
 extern char *kpx_relation_sql(Oid relation, const char *relation_name, const char *what, const char *name);
 
 /* Type of a column; 42703 listing nothing when it is not there. */
-extern Oid	kpx_column_type(Oid relation, const char *column);
+extern Oid kpx_column_type(Oid relation, const char *column);
 
 /* Whether the current user may select the columns the sources of this module need. */
 extern bool kpx_may_read_sources(const KpxModule *module);
@@ -82,4 +82,4 @@ extern bool kpx_may_read_sources(const KpxModule *module);
 /* Counts invalidations, for caches that hang on the registry. */
 extern uint64 kpx_registry_generation(void);
 
-#endif							/* KPX_REGISTRY_H */
+#endif /* KPX_REGISTRY_H */

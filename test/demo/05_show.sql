@@ -1,0 +1,36 @@
+\echo 'What user 42 did lately:'
+SELECT at::date, module, title FROM (
+	SELECT 'courses' AS module, course_id AS item_id, enrolled_at AS at FROM app.enrolments WHERE user_id = 42
+	UNION ALL SELECT 'products', product_id, ordered_at FROM app.orders WHERE user_id = 42
+	UNION ALL SELECT 'videos', video_id, watched_at FROM app.watches WHERE user_id = 42) e
+JOIN app.titles USING (module, item_id) ORDER BY at DESC LIMIT 8;
+
+\echo 'What kpx_recommend(42, module, 3) says, in each module:'
+SELECT m.module, r.rank, t.title, round(r.score::numeric, 3) AS score, app.because(r.reason) AS reason
+FROM unnest(ARRAY['courses', 'products', 'videos', 'posts', 'jobs']) WITH ORDINALITY m(module, n)
+CROSS JOIN LATERAL kpx_recommend(42::bigint, m.module, 3) r
+JOIN app.titles t ON t.module = m.module AND t.item_id = r.item_id
+ORDER BY m.n, r.rank;
+
+\echo 'Course -> product: who buys course 12 will like'
+SELECT (SELECT title FROM app.courses WHERE course_id = 12) AS course, s.rank, p.title AS product, round(s.score::numeric, 3) AS score
+FROM kpx_similar(12::bigint, 'courses', 5, target => 'products') s JOIN app.products p ON p.product_id = s.item_id ORDER BY s.rank;
+
+\echo 'Product -> course: who buys product 15 will like'
+SELECT (SELECT title FROM app.products WHERE product_id = 15) AS product, s.rank, c.title AS course, round(s.score::numeric, 3) AS score
+FROM kpx_similar(15::bigint, 'products', 5, target => 'courses') s JOIN app.courses c ON c.course_id = s.item_id ORDER BY s.rank;
+
+\echo 'Video -> course: a visitor who watched videos 14 and 26, without any user id:'
+SELECT r.rank, c.title AS course, app.because(r.reason) AS reason
+FROM kpx_recommend_from(ARRAY[14, 26]::bigint[], 'videos', 'courses', 5) r JOIN app.courses c ON c.course_id = r.item_id ORDER BY r.rank;
+
+\echo 'A new user, known only from three courses, gets products:'
+SELECT r.rank, p.title AS product, app.because(r.reason) AS reason
+FROM kpx_recommend(9001::bigint, 'products', 5) r JOIN app.products p ON p.product_id = r.item_id ORDER BY r.rank;
+
+\echo 'The same user orders a tripod, and the next statement of the same transaction knows:'
+BEGIN;
+INSERT INTO app.orders VALUES (9001, 14, now()), (9001, 26, now());
+SELECT r.rank, p.title AS product, app.because(r.reason) AS reason
+FROM kpx_recommend(9001::bigint, 'products', 5) r JOIN app.products p ON p.product_id = r.item_id ORDER BY r.rank;
+ROLLBACK;

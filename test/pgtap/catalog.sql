@@ -1,0 +1,37 @@
+-- catalog: lint of what CREATE EXTENSION made.
+BEGIN;
+SELECT plan(14);
+CREATE TEMP VIEW members AS
+SELECT p.oid::regprocedure::text AS signature, p.*, n.nspname
+FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'kpxrec' JOIN pg_namespace n ON n.oid = p.pronamespace;
+SELECT cmp_ok((SELECT count(*) FROM members), '>', 30::bigint, 'the view sees the functions');
+SELECT is_empty($$SELECT signature FROM members WHERE obj_description(oid, 'pg_proc') IS NULL$$, 'every function has a comment');
+SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'kpxrec' WHERE c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL$$,
+	'every table and view has a comment');
+SELECT is_empty($$SELECT signature FROM members WHERE nspname <> 'kpx' AND proname !~ '^kpx_'$$, 'names outside schema kpx start with kpx_');
+SELECT is_empty($$SELECT signature FROM members WHERE prosecdef AND NOT coalesce(array_to_string(proconfig, ',') ~ 'search_path=pg_catalog.*pg_temp', false)$$,
+	'SECURITY DEFINER only with a pinned search_path');
+SELECT is_empty($$SELECT signature FROM members WHERE prolang NOT IN (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'all functions are C');
+-- volatility and parallel safety
+SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
+	ARRAY['kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
+		'kpx_activate', 'kpx_drop_model', 'kpx_train', 'kpx_evaluate', 'invalidate'], 'what writes or trains is VOLATILE, and only that');
+SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
+	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision'], 'metrics are IMMUTABLE, and only they');
+SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'nothing VOLATILE runs in parallel plans');
+SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_item_factors')
+	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');
+-- privileges
+SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
+	ARRAY['member_of', 'may_use_model'], 'of schema kpx, PUBLIC may execute only what the views call');
+SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relacl IS NOT NULL$$,
+	'nobody but the owner has rights on the tables of schema kpx');
+SELECT ok(NOT has_schema_privilege('public', 'kpx', 'USAGE') AND NOT has_schema_privilege('public', 'kpx', 'CREATE'), 'nor on the schema');
+-- dump
+SELECT set_eq($$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'kpxrec'$$,
+	$$SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relkind IN ('r', 'S')$$,
+	'every table and sequence of schema kpx is dumped');
+SELECT * FROM finish();
+ROLLBACK;

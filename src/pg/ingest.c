@@ -192,6 +192,22 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 {
 }
 
+/* A column may have been altered since it was registered: a cast must not guess. */
+static void
+require_category(const char *column, Oid type, char expected, const char *relation_sql, const char *what)
+{
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(getBaseType(type), &category, &preferred);
+	if (category != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation %s has type %s, expected %s", column, relation_sql,
+						format_type_be(type), what),
+				 errhint("Mend the type, or register a view that casts it.")));
+}
+
 KpxIdKind
 kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *user_kind, char **relation_sql)
 {
@@ -201,9 +217,11 @@ kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *us
 	*user_kind = kpx_require_id_kind(kpx_column_type(source->relation, source->user_id),
 									 psprintf("column \"%s\" of relation %s", source->user_id, *relation_sql));
 	if (source->occurred_at)
-		(void) kpx_column_type(source->relation, source->occurred_at);
+		require_category(source->occurred_at, kpx_column_type(source->relation, source->occurred_at),
+						 TYPCATEGORY_DATETIME, *relation_sql, "timestamptz, timestamp or date");
 	if (source->weight_column)
-		(void) kpx_column_type(source->relation, source->weight_column);
+		require_category(source->weight_column, kpx_column_type(source->relation, source->weight_column),
+						 TYPCATEGORY_NUMERIC, *relation_sql, "a number");
 	return kpx_require_id_kind(kpx_column_type(source->relation, source->item_id),
 							   psprintf("column \"%s\" of relation %s", source->item_id, *relation_sql));
 }

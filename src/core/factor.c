@@ -400,7 +400,7 @@ kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, fl
 	int liwork = 3 + 5 * factors;
 	int info = 0;
 	double *work = workspace + d;
-	int *iwork = (int *) (work + lwork);
+	int *iwork = (void *) (work + lwork); /* doubles are aligned for ints */
 
 	for (size_t k = 0; k < d * d; k++)
 		if (!isfinite(gram[k]))

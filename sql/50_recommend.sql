@@ -6,7 +6,8 @@
 --   text                 untyped literals; ids come back as text
 --
 -- candidates and exclude are arrays of item ids. They are declared "any" because a
--- polymorphic array cannot have a default; the library checks them.
+-- polymorphic array cannot have a default; the library checks them, and reads untyped
+-- literals such as '{1,2}'.
 
 CREATE FUNCTION @extschema@.kpx_recommend(
 	user_id anyelement, module text, k integer DEFAULT 10,
@@ -28,11 +29,11 @@ COMMENT ON FUNCTION @extschema@.kpx_recommend(anyelement, text, anycompatible, i
 
 CREATE FUNCTION @extschema@.kpx_recommend(
 	user_id text, module text, k integer DEFAULT 10,
-	keep_seen boolean DEFAULT false, candidates text[] DEFAULT NULL, exclude text[] DEFAULT NULL,
+	keep_seen boolean DEFAULT false, candidates "any" DEFAULT NULL, exclude "any" DEFAULT NULL,
 	skip integer DEFAULT 0, model bigint DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id text, score real, reason text)
 AS 'MODULE_PATHNAME', 'kpx_recommend_text' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_recommend(text, text, integer, boolean, text[], text[], integer, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_recommend(text, text, integer, boolean, "any", "any", integer, bigint) IS
 'kpx_recommend for untyped literals: ids are read and returned as text';
 
 CREATE FUNCTION @extschema@.kpx_recommend_from(

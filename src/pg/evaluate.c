@@ -10,6 +10,7 @@
 #include "kpxrec.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
@@ -29,7 +30,7 @@ typedef struct Pair
 {
 	uint32 user;
 	uint32 item;
-	KpxId unknown_user; /* tells unknown users apart */
+	KpxId unknown_user; /* number: a hash that tells unknown users apart */
 } Pair;
 
 typedef struct Pairs
@@ -200,6 +201,7 @@ read_pairs(KpxData *data, Oid relation, Pairs *pairs)
 {
 	char *name = kpx_relation_sql(relation, "held_out", "argument", "held_out");
 	MemoryContext context = CurrentMemoryContext;
+	size_t total = 0;
 
 	for (int i = 0; i < 3; i++)
 		(void) kpx_column_type(relation, ((const char *const[]){"module", "user_id", "item_id"})[i]);
@@ -231,7 +233,7 @@ read_pairs(KpxData *data, Oid relation, Pairs *pairs)
 				if (u >= 0)
 					pair.user = (uint32) u;
 				else
-					pair.unknown_user.number = data->user_ids.kind == KPX_ID_INT ? user_id.number : (int64) i;
+					pair.unknown_user.number = (int64) hash_bytes_extended((unsigned char *) user, (int) strlen(user), 0);
 				if (it >= 0)
 					pair.item = data->item_base[m] + (uint32) it;
 				add_pair(&pairs[m], pair);
@@ -240,8 +242,16 @@ read_pairs(KpxData *data, Oid relation, Pairs *pairs)
 	}
 	SPI_finish();
 	for (int m = 0; m < data->n_modules; m++)
+	{
+		total += pairs[m].n;
 		if (pairs[m].n > 1)
 			qsort(pairs[m].pair, pairs[m].n, sizeof(Pair), compare_pairs);
+	}
+	if (total == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation %s holds no pairs of the modules to evaluate", name),
+				 errhint("Its column module must hold registered names, for instance \"%s\".", data->modules[0]->name)));
 }
 
 /* ------------------------------------------------------------ judging */
@@ -508,6 +518,8 @@ array_metric(FunctionCallInfo fcinfo, Metric metric)
 	for (int i = 0; i < n_relevant; i++)
 		if (!among(type, collation, relevant[i], relevant, distinct))
 			relevant[distinct++] = relevant[i];
+	if (distinct == 0)
+		PG_RETURN_NULL(); /* undefined; avg() leaves it out, as trec_eval does */
 	ranks = palloc(sizeof(uint64_t) * Max(n_recommended, 1));
 	for (int r = 0; r < n_recommended; r++)
 	{

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "core/topk.h"
@@ -101,13 +102,13 @@ set_item_type(Request *q, Oid type, bool by_witness)
 	q->item_type = type;
 }
 
-/* A value the caller gave as an id of the expected kind. */
+/* A value the caller gave as an id of the expected kind; text stands for any kind when from_text. */
 static KpxId
 id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const char *what)
 {
 	KpxIdKind kind;
 
-	if (from_text && expected != KPX_ID_TEXT)
+	if (from_text && expected != KPX_ID_TEXT && type == TEXTOID)
 		return kpx_id_from_text(expected, TextDatumGetCString(value));
 	if (!kpx_id_kind(type, &kind) || kind != expected)
 		ereport(ERROR,
@@ -119,17 +120,19 @@ id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const cha
 	return kpx_id_from_datum(kind, type, value);
 }
 
-/* An argument declared "any" (or text[]) that must be an array. */
+/* An argument declared "any" that must be an array of ids; an untyped literal is read as one. */
 static ArrayType *
-array_argument(FunctionCallInfo fcinfo, int n, const char *name)
+array_argument(FunctionCallInfo fcinfo, int n, const char *name, KpxIdKind expected)
 {
 	Oid type = get_fn_expr_argtype(fcinfo->flinfo, n);
 
+	if (type == UNKNOWNOID)
+		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, PG_GETARG_CSTRING(n), kpx_id_kind_type(expected), -1));
 	if (!OidIsValid(get_element_type(type)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("argument \"%s\" must be an array of item ids, found type %s", name, format_type_be(type)),
-				 errhint("Write ARRAY[...], or cast the literal, for instance '{1,2}'::bigint[].")));
+				 errhint("Write ARRAY[...] or '{...}'.")));
 	return PG_GETARG_ARRAYTYPE_P(n);
 }
 
@@ -161,39 +164,39 @@ id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const ch
 	return ids;
 }
 
+/* Sets or clears the bits of the items that array argument n names; unknown items are passed over. */
+static void
+mark_items(Request *q, FunctionCallInfo fcinfo, int n, const char *name, bool from_text, bool excluded)
+{
+	KpxIdKind kind = q->target->ids.kind;
+	int n_ids;
+	KpxId *ids = id_array_argument(array_argument(fcinfo, n, name, kind), kind, from_text, name, &n_ids);
+
+	for (int i = 0; i < n_ids; i++)
+	{
+		int64 index = kpx_ids_find(&q->target->ids, ids[i]);
+
+		if (index >= 0 && excluded)
+			kpx_bit_set(q->excluded, (size_t) index);
+		else if (index >= 0)
+			kpx_bit_clear(q->excluded, (size_t) index);
+	}
+}
+
 /* Request-level choice: q->excluded from candidates and exclude. */
 static void
 read_candidates(Request *q, FunctionCallInfo fcinfo, int candidates, int exclude, bool from_text)
 {
 	size_t bytes = ((size_t) q->target->items + 7) / 8;
-	int n;
 
 	q->excluded = palloc0(Max(bytes, 1));
 	if (!PG_ARGISNULL(candidates))
 	{
-		KpxId *ids = id_array_argument(array_argument(fcinfo, candidates, "candidates"), q->target->ids.kind, from_text, "candidates", &n);
-
 		memset(q->excluded, 0xFF, bytes);
-		for (int i = 0; i < n; i++)
-		{
-			int64 index = kpx_ids_find(&q->target->ids, ids[i]);
-
-			if (index >= 0)
-				kpx_bit_clear(q->excluded, (size_t) index);
-		}
+		mark_items(q, fcinfo, candidates, "candidates", from_text, false);
 	}
 	if (!PG_ARGISNULL(exclude))
-	{
-		KpxId *ids = id_array_argument(array_argument(fcinfo, exclude, "exclude"), q->target->ids.kind, from_text, "exclude", &n);
-
-		for (int i = 0; i < n; i++)
-		{
-			int64 index = kpx_ids_find(&q->target->ids, ids[i]);
-
-			if (index >= 0)
-				kpx_bit_set(q->excluded, (size_t) index);
-		}
-	}
+		mark_items(q, fcinfo, exclude, "exclude", from_text, true);
 }
 
 /* ------------------------------------------------------------ from history to list */
@@ -415,7 +418,7 @@ recommend_from(FunctionCallInfo fcinfo, int first, Oid item_type)
 	set_item_type(&q, item_type, first > 3);
 	read_candidates(&q, fcinfo, first + 2, first + 3, false);
 	source = kpx_model_module(q.model, required_text(fcinfo, 1, "source_module"));
-	items = id_array_argument(PG_GETARG_ARRAYTYPE_P(0), source->ids.kind, true && ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(0)) == TEXTOID, "items", &n);
+	items = id_array_argument(PG_GETARG_ARRAYTYPE_P(0), source->ids.kind, true, "items", &n);
 	taste.history = kpx_history_from_items(source, items, n);
 	fold_in(&q, &taste);
 	answer(fcinfo, &q, &taste);

@@ -239,22 +239,41 @@ kpx_find_module_by_id(KpxRegistry *registry, int id)
 	return NULL;
 }
 
+/* Names of the modules that the current role may know of, for an error's detail. */
+static char *
+visible_modules(const KpxRegistry *registry)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < registry->n_modules; i++)
+	{
+		const KpxModule *module = &registry->modules[i];
+
+		if (kpx_has_role(module->owner) ||
+			(get_rel_name(module->items) &&
+			 pg_attribute_aclcheck_all(module->items, GetUserId(), ACL_SELECT, ACLMASK_ANY) == ACLCHECK_OK) ||
+			(get_rel_name(module->items) && pg_class_aclcheck(module->items, GetUserId(), ACL_SELECT) == ACLCHECK_OK))
+			appendStringInfo(&names, "%s%s", names.len ? ", " : "", module->name);
+	}
+	return names.len ? names.data : NULL;
+}
+
 KpxModule *
 kpx_find_module(KpxRegistry *registry, const char *name)
 {
-	StringInfoData known;
+	char *known;
 
 	for (int i = 0; i < registry->n_modules; i++)
 		if (strcmp(registry->modules[i].name, name) == 0)
 			return &registry->modules[i];
-	initStringInfo(&known);
-	for (int i = 0; i < registry->n_modules; i++)
-		appendStringInfo(&known, "%s%s", i ? ", " : "", registry->modules[i].name);
+	known = visible_modules(registry);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("module \"%s\" is not registered", name),
-			 registry->n_modules ? errdetail("Registered modules: %s.", known.data) : 0,
-			 errhint("Register it with kpx_add_module.")));
+			 known ? errdetail("Registered modules: %s.", known) : 0,
+			 name[0] == '{' ? errhint("Write several modules as ARRAY['a', 'b'].")
+							: errhint("Register it with kpx_add_module.")));
 }
 
 char *

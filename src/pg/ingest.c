@@ -144,6 +144,15 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 	return true;
 }
 
+/* An id of a row; a detoasted copy lives as long as the executor's per-tuple memory. */
+static KpxId
+row_id(KpxIdKind kind, Oid type, Datum value)
+{
+	if (kind == KPX_ID_TEXT)
+		value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
+	return kpx_id_from_datum(kind, type, value);
+}
+
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -162,16 +171,8 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	}
 	if (!event_weight(r, slot, &weight, &at))
 		return true;
-	if (r->user_kind == KPX_ID_TEXT || r->item_kind == KPX_ID_TEXT)
-	{
-		/* detoasted copies live as long as the executor's per-tuple memory */
-		if (r->user_kind == KPX_ID_TEXT)
-			slot->tts_values[0] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(slot->tts_values[0]));
-		if (r->item_kind == KPX_ID_TEXT)
-			slot->tts_values[1] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(slot->tts_values[1]));
-	}
-	user = kpx_idmap_add(r->users, kpx_id_from_datum(r->user_kind, r->user_type, slot->tts_values[0]));
-	item = kpx_idmap_add(r->items, kpx_id_from_datum(r->item_kind, r->item_type, slot->tts_values[1]));
+	user = kpx_idmap_add(r->users, row_id(r->user_kind, r->user_type, slot->tts_values[0]));
+	item = kpx_idmap_add(r->items, row_id(r->item_kind, r->item_type, slot->tts_values[1]));
 	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
 		add_block(r);
 	block = &r->blocks[r->n_blocks - 1];
@@ -212,6 +213,8 @@ KpxIdKind
 kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *user_kind, char **relation_sql)
 {
 	char *what = psprintf("event source %d of module", source->id);
+	KpxIdKind items = kpx_module_item_kind(module);
+	KpxIdKind kind;
 
 	*relation_sql = kpx_relation_sql(source->relation, source->relation_name, what, module->name);
 	*user_kind = kpx_require_id_kind(kpx_column_type(source->relation, source->user_id),
@@ -222,8 +225,15 @@ kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *us
 	if (source->weight_column)
 		require_category(source->weight_column, kpx_column_type(source->relation, source->weight_column),
 						 TYPCATEGORY_NUMERIC, *relation_sql, "a number");
-	return kpx_require_id_kind(kpx_column_type(source->relation, source->item_id),
+	kind = kpx_require_id_kind(kpx_column_type(source->relation, source->item_id),
 							   psprintf("column \"%s\" of relation %s", source->item_id, *relation_sql));
+	if (kind != items)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation %s holds %s ids, the items of module \"%s\" have %s ids",
+						source->item_id, *relation_sql, kpx_id_kind_name(kind), module->name, kpx_id_kind_name(items)),
+				 errhint("Mend the type, or register a view that casts it.")));
+	return kind;
 }
 
 KpxIdKind

@@ -304,7 +304,7 @@ kpx_column_type(Oid relation, const char *column)
 }
 
 KpxIdKind
-kpx_module_item_kind(KpxModule *module)
+kpx_module_item_kind(const KpxModule *module)
 {
 	(void) kpx_relation_sql(module->items, module->items_name, "module", module->name);
 	return kpx_require_id_kind(kpx_column_type(module->items, module->item_id),

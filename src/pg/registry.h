@@ -68,7 +68,7 @@ extern KpxModule *kpx_find_module(KpxRegistry *registry, const char *name);
 extern KpxModule *kpx_find_module_by_id(KpxRegistry *registry, int id);
 
 /* The module's kind of item id, from the item table's column. Errors: 42P01, 42703, 42804. */
-extern KpxIdKind kpx_module_item_kind(KpxModule *module);
+extern KpxIdKind kpx_module_item_kind(const KpxModule *module);
 
 /* schema.name of a relation, quoted; 42P01 with what/name when it is gone. */
 extern char *kpx_relation_sql(Oid relation, const char *relation_name, const char *what, const char *name);

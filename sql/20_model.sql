@@ -26,7 +26,7 @@ COMMENT ON TABLE kpx.model IS 'trained models: one row a training run';
 -- Which modules a model spans, in the order of their items inside it. No foreign key
 -- to kpx.module: a model outlives a module that was dropped.
 CREATE TABLE kpx.model_module (
-	model_id bigint NOT NULL REFERENCES kpx.model ON DELETE CASCADE,
+	model_id bigint NOT NULL,
 	position integer NOT NULL,
 	module_id integer NOT NULL,
 	module text NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE kpx.model_module (
 COMMENT ON TABLE kpx.model_module IS 'the modules a model was trained on';
 
 CREATE TABLE kpx.model_block (
-	model_id bigint NOT NULL REFERENCES kpx.model ON DELETE CASCADE,
+	model_id bigint NOT NULL,
 	kind text COLLATE "C" NOT NULL,
 	position integer NOT NULL,
 	seq integer NOT NULL,
@@ -52,8 +52,8 @@ COMMENT ON COLUMN kpx.model_block.kind IS 'ids, factors, gram or popularity';
 COMMENT ON COLUMN kpx.model_block.position IS 'position of the module in the model; 0 for blocks of the whole model';
 
 CREATE TABLE kpx.active_model (
-	module_id integer PRIMARY KEY REFERENCES kpx.module ON DELETE CASCADE,
-	model_id bigint NOT NULL REFERENCES kpx.model ON DELETE CASCADE,
+	module_id integer PRIMARY KEY,
+	model_id bigint NOT NULL,
 	activated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	activated_by name NOT NULL DEFAULT session_user
 );

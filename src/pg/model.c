@@ -220,6 +220,14 @@ kpx_model_activate(int64 id)
 	KpxCatalog catalog;
 
 	kpx_catalog_begin(&catalog, false);
+	/* Against a concurrent drop of the model or of a module. */
+	kpx_catalog_execute("SELECT FROM kpx.model WHERE id = $1 FOR KEY SHARE", 1, types, values, NULL, false);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model " INT64_FORMAT " was dropped just now", id)));
+	kpx_catalog_execute("SELECT FROM kpx.module WHERE id IN (SELECT module_id FROM kpx.model_module WHERE model_id = $1)"
+						" ORDER BY id FOR KEY SHARE",
+						1, types, values, NULL, false);
 	kpx_catalog_execute("INSERT INTO kpx.active_model (module_id, model_id)"
 						" SELECT mm.module_id, mm.model_id FROM kpx.model_module mm JOIN kpx.module m ON m.id = mm.module_id"
 						" WHERE mm.model_id = $1 ORDER BY mm.module_id"
@@ -257,6 +265,14 @@ PG_FUNCTION_INFO_V1(kpx_drop_model);
 Datum
 kpx_drop_model(PG_FUNCTION_ARGS)
 {
+	/* The lock first: it waits for those who are activating it. */
+	static const char *const statements[] = {
+		"SELECT FROM kpx.model WHERE id = $1 FOR UPDATE",
+		"DELETE FROM kpx.active_model WHERE model_id = $1",
+		"DELETE FROM kpx.model_block WHERE model_id = $1",
+		"DELETE FROM kpx.model_module WHERE model_id = $1",
+		"DELETE FROM kpx.model WHERE id = $1",
+	};
 	int64 id = PG_GETARG_INT64(0);
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(id)};
@@ -269,7 +285,8 @@ kpx_drop_model(PG_FUNCTION_ARGS)
 	require_model(id, &owner, &modules, &n);
 	kpx_require_owner(owner, "model", psprintf(INT64_FORMAT, id));
 	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute("DELETE FROM kpx.model WHERE id = $1", 1, types, values, NULL, false);
+	for (int i = 0; i < (int) lengthof(statements); i++)
+		kpx_catalog_execute(statements[i], 1, types, values, NULL, false);
 	kpx_catalog_end(&catalog);
 	PG_RETURN_VOID();
 }

@@ -374,6 +374,11 @@ kpx_add_events(PG_FUNCTION_ARGS)
 	values[11] = PG_ARGISNULL(10) ? (Datum) 0 : PG_GETARG_DATUM(10);
 
 	kpx_catalog_begin(&catalog, false);
+	/* Against a concurrent kpx_drop_module; foreign keys would do it, but pg_restore -j does not order
+	 * the data of an extension's tables by them. */
+	kpx_catalog_execute("SELECT FROM kpx.module WHERE id = $1 FOR KEY SHARE", 1, types, values, NULL, false);
+	if (SPI_processed == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("module \"%s\" was dropped just now", module->name)));
 	kpx_catalog_execute("INSERT INTO kpx.event_source (module_id, relation, relation_name, kind, user_id, item_id,"
 						" occurred_at, value, weight, weight_column, hides, half_life)"
 						" VALUES ($1, $2::regclass, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
@@ -439,28 +444,42 @@ kpx_add_user_attributes(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(id);
 }
 
-/* Runs a DELETE of one row by id. */
+/* Runs statements about one id, in order, each seeing what was committed before it began. */
 static void
-delete_by_id(const char *sql, int id)
+execute_by_id(const char *const *statements, int n, int id)
 {
 	Oid types[] = {INT4OID};
 	Datum values[] = {Int32GetDatum(id)};
 	KpxCatalog catalog;
 
 	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute(sql, 1, types, values, NULL, false);
+	for (int i = 0; i < n; i++)
+		kpx_catalog_execute(statements[i], 1, types, values, NULL, false);
 	kpx_catalog_end(&catalog);
+}
+
+static void
+delete_by_id(const char *sql, int id)
+{
+	execute_by_id(&sql, 1, id);
 }
 
 PG_FUNCTION_INFO_V1(kpx_drop_module);
 Datum
 kpx_drop_module(PG_FUNCTION_ARGS)
 {
+	/* The lock first: it waits for those who are adding sources or activating. */
+	static const char *const statements[] = {
+		"SELECT FROM kpx.module WHERE id = $1 FOR UPDATE",
+		"DELETE FROM kpx.event_source WHERE module_id = $1",
+		"DELETE FROM kpx.active_model WHERE module_id = $1",
+		"DELETE FROM kpx.module WHERE id = $1",
+	};
 	KpxModule *module = kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	PreventCommandIfReadOnly("kpx_drop_module()");
 	kpx_require_owner(module->owner, "module", module->name);
-	delete_by_id("DELETE FROM kpx.module WHERE id = $1", module->id);
+	execute_by_id(statements, lengthof(statements), module->id);
 	PG_RETURN_VOID();
 }
 

@@ -58,14 +58,13 @@ BEGIN
 	EXECUTE sql USING old;
 	-- a write to the registry makes every cache look again; the damaged model must be read again
 	UPDATE kpx.model SET id = fresh WHERE id = old;
+	UPDATE kpx.model_module SET model_id = fresh WHERE model_id = old;
+	UPDATE kpx.model_block SET model_id = fresh WHERE model_id = old;
 	got := app.error(format('SELECT app.top(%s)', fresh));
 	RAISE EXCEPTION USING ERRCODE = 'KPX00', MESSAGE = coalesce(replace(got, fresh::text, 'N'), 'no error');
 EXCEPTION WHEN SQLSTATE 'KPX00' THEN
 	RETURN SQLERRM;
 END $$;
-ALTER TABLE kpx.model_module DROP CONSTRAINT IF EXISTS model_module_model_id_fkey, ADD FOREIGN KEY (model_id) REFERENCES kpx.model ON UPDATE CASCADE ON DELETE CASCADE;
-ALTER TABLE kpx.model_block DROP CONSTRAINT IF EXISTS model_block_model_id_fkey, ADD FOREIGN KEY (model_id) REFERENCES kpx.model ON UPDATE CASCADE ON DELETE CASCADE;
-ALTER TABLE kpx.active_model DROP CONSTRAINT IF EXISTS active_model_model_id_fkey, ADD FOREIGN KEY (model_id) REFERENCES kpx.model ON UPDATE CASCADE ON DELETE CASCADE;
 SELECT is(app.damaged('SELECT $1'), 'no error', 'undamaged, it is read');
 SELECT is(left(app.damaged('UPDATE kpx.model_block SET data = substr(data, 1, length(data) - 1) WHERE model_id = $1'), 5), 'XX001', 'truncated blocks');
 SELECT is(left(app.damaged($$UPDATE kpx.model_block SET data = '' WHERE model_id = $1$$), 5), 'XX001', 'empty blocks');

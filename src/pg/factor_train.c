@@ -20,6 +20,8 @@
 #include "storage/barrier.h"
 #include "storage/condition_variable.h"
 #include "storage/dsm.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
 #include "utils/resowner.h"
 #include "utils/wait_event.h"
 
@@ -31,7 +33,8 @@
 /* Multiply-adds between looks at interrupts: a few milliseconds. */
 #define BUDGET 1e8
 
-#define TOC_KEY UINT64CONST(0x4B50580000000001)
+#define TOC_HANDOVER UINT64CONST(0x4B50580000000001)
+#define TOC_QUERY UINT64CONST(0x4B50580000000002)
 
 /* One side: users or items. Offsets are from the start of the arena. */
 typedef struct Side
@@ -440,10 +443,13 @@ PGDLLEXPORT void kpx_factor_worker(dsm_segment *seg, shm_toc *toc);
 void
 kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 {
-	Handover *handover = shm_toc_lookup(toc, TOC_KEY, false);
+	Handover *handover = shm_toc_lookup(toc, TOC_HANDOVER, false);
 	dsm_segment *arena = dsm_attach(handover->handle);
 	Participant p = {0};
 
+	/* For pg_stat_activity and the log. */
+	debug_query_string = shm_toc_lookup(toc, TOC_QUERY, true);
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 	if (arena == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the training run")));
@@ -526,16 +532,20 @@ iterate_together(Participant *p, dsm_segment *segment, int workers)
 {
 	ParallelContext *pcxt;
 	Handover *handover;
+	const char *query = debug_query_string ? debug_query_string : "";
+	size_t query_bytes = strlen(query) + 1;
 	int came;
 
 	EnterParallelMode();
 	pcxt = CreateParallelContext("kpxrec", "kpx_factor_worker", workers);
 	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(Handover));
-	shm_toc_estimate_keys(&pcxt->estimator, 1);
+	shm_toc_estimate_chunk(&pcxt->estimator, query_bytes);
+	shm_toc_estimate_keys(&pcxt->estimator, 2);
 	InitializeParallelDSM(pcxt);
 	handover = shm_toc_allocate(pcxt->toc, sizeof(Handover));
 	handover->handle = dsm_segment_handle(segment);
-	shm_toc_insert(pcxt->toc, TOC_KEY, handover);
+	shm_toc_insert(pcxt->toc, TOC_HANDOVER, handover);
+	shm_toc_insert(pcxt->toc, TOC_QUERY, memcpy(shm_toc_allocate(pcxt->toc, query_bytes), query, query_bytes));
 	LaunchParallelWorkers(pcxt);
 	came = pcxt->nworkers_launched;
 	if (came > 0)

@@ -14,8 +14,8 @@
 #include <cblas.h>
 
 #include "cholesky.h"
+#include "kernel.h"
 #include "rng.h"
-#include "simd.h"
 
 /* Entries gathered at a time in the normal equations of a long row: 128 x 64 floats fit into L1. */
 #define BLOCK 128
@@ -74,8 +74,7 @@ row_scale(const KpxFixed *fixed, double total, float *scale)
 {
 	double ridge = fixed->regularization * (total + fixed->unobserved * fixed->unobserved_rows);
 
-	for (size_t k = 0; k < kpx_ld(fixed->factors); k++)
-		scale[k] = (float) (1.0 / sqrt(fixed->unobserved * fixed->gram[k] + ridge));
+	kpx_kernels()->scale(fixed->gram, kpx_ld(fixed->factors), (float) fixed->unobserved, (float) ridge, scale);
 	return ridge;
 }
 
@@ -87,100 +86,6 @@ weight_total(const float *weight, size_t n)
 	for (size_t j = 0; j < n; j++)
 		total += weight[j];
 	return total;
-}
-
-/* S and s of n entries. */
-KPX_CLONES static void
-gather(const float *matrix, size_t ld, const float *scale, const uint32_t *index, const float *weight,
-	   size_t n, float *gathered, float *root)
-{
-	const KpxVec *by = (const KpxVec *) scale;
-
-	for (size_t j = 0; j < n; j++)
-	{
-		const KpxVec *from = (const KpxVec *) (matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld);
-		KpxVec *to = (KpxVec *) (gathered + j * ld);
-		float w = sqrtf(weight[j]);
-
-		if (j + 8 < n)
-		{
-			const float *ahead = matrix + (size_t) (index[j + 8] & 0x7FFFFFFF) * ld;
-
-			for (size_t k = 0; k < ld; k += KPX_LANE)
-				__builtin_prefetch(ahead + k);
-		}
-		for (size_t k = 0; k < ld / KPX_LANE; k++)
-			to[k] = from[k] * by[k] * w;
-		root[j] = w;
-	}
-}
-
-/* to[k][j] = from[j][k] for n rows of ld floats; columns n..ldk of to become zero. */
-KPX_CLONES static void
-transpose(const float *from, size_t ld, size_t n, float *to, size_t ldk)
-{
-	for (size_t k0 = 0; k0 < ld; k0 += KPX_LANE)
-	{
-		for (size_t j = 0; j < n; j++)
-			for (size_t k = k0; k < k0 + KPX_LANE; k++)
-				to[k * ldk + j] = from[j * ld + k];
-		for (size_t j = n; j < ldk; j++)
-			for (size_t k = k0; k < k0 + KPX_LANE; k++)
-				to[k * ldk + j] = 0;
-	}
-}
-
-/*
- * I + SS' for n rows, its upper triangle in whole lines; leading dimension ldk.
- * Four rows of the result at a time are sums of lines of S', held in registers;
- * S has zero rows up to a multiple of four.
- */
-KPX_CLONES static void
-dual_system(const float *s, size_t ld, size_t n, const float *transposed, float *system, size_t ldk)
-{
-	for (size_t i = 0; i < n; i += 4)
-	{
-		const float *row = s + i * ld;
-
-		for (size_t j = i & ~(size_t) (KPX_LANE - 1); j < n; j += KPX_LANE)
-		{
-			const float *line = transposed + j;
-			KpxVec sum0 = {0},
-				   sum1 = {0},
-				   sum2 = {0},
-				   sum3 = {0};
-
-			for (size_t k = 0; k < ld; k++, line += ldk)
-			{
-				KpxVec v = *(const KpxVec *) line;
-
-				sum0 += v * row[k];
-				sum1 += v * row[ld + k];
-				sum2 += v * row[2 * ld + k];
-				sum3 += v * row[3 * ld + k];
-			}
-			*(KpxVec *) (system + i * ldk + j) = sum0;
-			*(KpxVec *) (system + (i + 1) * ldk + j) = sum1;
-			*(KpxVec *) (system + (i + 2) * ldk + j) = sum2;
-			*(KpxVec *) (system + (i + 3) * ldk + j) = sum3;
-		}
-	}
-	for (size_t i = 0; i < n; i++)
-		system[i * ldk + i] += 1.0f;
-}
-
-/* v = S'z */
-KPX_CLONES static void
-transposed_product(const float *s, size_t ld, size_t n, const float *z, float *v)
-{
-	for (size_t k = 0; k < ld / KPX_LANE; k++)
-	{
-		KpxVec sum = {0};
-
-		for (size_t j = 0; j < n; j++)
-			sum += ((const KpxVec *) (s + j * ld))[k] * z[j];
-		((KpxVec *) v)[k] = sum;
-	}
 }
 
 static double
@@ -200,36 +105,61 @@ finish_row(const Workspace *ws, double ridge, double objective, float *x, KpxSol
 	for (size_t k = 0; k < ws->ld; k++)
 		x[k] = ws->scale[k] * ws->v[k];
 	sums->objective += objective;
-	sums->penalty += ridge * dot_double(x, x, ws->ld);
+	sums->penalty += ridge * (double) kpx_kernels()->dot(x, x, ws->ld);
 	return isfinite(sums->objective) && isfinite(sums->penalty) ? KPX_OK : KPX_NOT_FINITE;
+}
+
+/* Entries (index, weight) of one row, and how many more lie behind them. */
+typedef struct Entries
+{
+	const uint32_t *index;
+	const float *weight;
+	size_t n;
+	size_t known; /* entries of index that exist, for prefetching */
+} Entries;
+
+/* I + SS' of the gathered rows. */
+static void
+dual_system(const Workspace *ws, size_t n, size_t ldk)
+{
+	const KpxKernels *kernels = kpx_kernels();
+
+	memset(ws->system, 0, ldk * ldk * sizeof(float));
+	if (n <= 4)
+		kernels->gram_few(ws->gathered, ws->ld, n, ws->system, ldk);
+	else
+	{
+		kernels->transpose(ws->gathered, ws->ld, n, ws->transposed, ldk);
+		kernels->gram(ws->transposed, ldk, ws->ld, n, ws->system, ldk);
+	}
+	for (size_t i = 0; i < n; i++)
+		ws->system[i * ldk + i] += 1.0f;
 }
 
 /* A row of fewer entries than factors, by the dual system. */
 static KpxStatus
-solve_short(const KpxFixed *fixed, const Workspace *ws, const uint32_t *index, const float *weight, size_t n,
-			float *x, KpxSolveSums *sums)
+solve_short(const KpxFixed *fixed, const Workspace *ws, const Entries *e, float *x, KpxSolveSums *sums)
 {
-	double ridge = row_scale(fixed, weight_total(weight, n), ws->scale);
-	size_t ldk = kpx_ld((int) n);
-	size_t padded = (n + 3) & ~(size_t) 3;
+	const KpxKernels *kernels = kpx_kernels();
+	double ridge = row_scale(fixed, weight_total(e->weight, e->n), ws->scale);
+	size_t ldk = kpx_ld((int) e->n);
 
-	gather(fixed->matrix, ws->ld, ws->scale, index, weight, n, ws->gathered, ws->root);
-	memset(ws->gathered + n * ws->ld, 0, (padded - n) * ws->ld * sizeof(float));
-	transpose(ws->gathered, ws->ld, n, ws->transposed, ldk);
-	dual_system(ws->gathered, ws->ld, n, ws->transposed, ws->system, ldk);
-	if (!kpx_cholesky(ws->system, ldk, n))
+	kernels->gather(fixed->matrix, ws->ld, ws->scale, e->index, e->weight, e->n, e->known, ws->gathered, ws->root);
+	dual_system(ws, e->n, ldk);
+	if (!kpx_cholesky(ws->system, ldk, e->n))
 		return KPX_NOT_FINITE;
-	memcpy(ws->right, ws->root, n * sizeof(float));
-	kpx_cholesky_solve(ws->system, ldk, n, ws->right);
-	transposed_product(ws->gathered, ws->ld, n, ws->right, ws->v);
-	return finish_row(ws, ridge, dot_double(ws->root, ws->right, n), x, sums);
+	memcpy(ws->right, ws->root, e->n * sizeof(float));
+	kpx_cholesky_solve(ws->system, ldk, e->n, ws->right);
+	memset(ws->v, 0, ws->ld * sizeof(float));
+	kernels->combine(ws->gathered, ws->ld, e->n, ws->right, ws->v);
+	return finish_row(ws, ridge, dot_double(ws->root, ws->right, e->n), x, sums);
 }
 
 /* Starts the normal equations of a long row: system = I (upper), right = 0. */
 static void
 start_long(const Workspace *ws, int factors)
 {
-	memset(ws->system, 0, (size_t) factors * ws->ld * sizeof(float));
+	memset(ws->system, 0, ws->ld * ws->ld * sizeof(float));
 	for (int k = 0; k < factors; k++)
 		ws->system[(size_t) k * ws->ld + k] = 1.0f;
 	memset(ws->right, 0, ws->ld * sizeof(float));
@@ -237,14 +167,13 @@ start_long(const Workspace *ws, int factors)
 
 /* Adds n <= BLOCK entries to the normal equations. */
 static void
-accumulate_long(const KpxFixed *fixed, const Workspace *ws, const uint32_t *index, const float *weight, size_t n)
+accumulate_long(const KpxFixed *fixed, const Workspace *ws, const Entries *e)
 {
-	gather(fixed->matrix, ws->ld, ws->scale, index, weight, n, ws->gathered, ws->root);
-	cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, fixed->factors, (int) n, 1.0f, ws->gathered, (int) ws->ld,
-				1.0f, ws->system, (int) ws->ld);
-	transposed_product(ws->gathered, ws->ld, n, ws->root, ws->v);
-	for (size_t k = 0; k < ws->ld; k++)
-		ws->right[k] += ws->v[k];
+	const KpxKernels *kernels = kpx_kernels();
+
+	kernels->gather(fixed->matrix, ws->ld, ws->scale, e->index, e->weight, e->n, e->known, ws->gathered, ws->root);
+	kernels->gram(ws->gathered, ws->ld, e->n, (size_t) fixed->factors, ws->system, ws->ld);
+	kernels->combine(ws->gathered, ws->ld, e->n, ws->root, ws->right);
 }
 
 static KpxStatus
@@ -268,8 +197,8 @@ kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxC
 	{
 		uint64_t begin = rows->offset[cursor->row];
 		uint64_t n = rows->offset[cursor->row + 1] - begin;
-		const uint32_t *index = rows->index + begin;
-		const float *weight = rows->weight + begin;
+		size_t behind = (size_t) (rows->offset[rows_end] - begin);
+		Entries all = {rows->index + begin, rows->weight + begin, (size_t) n, behind};
 		float *x = out + cursor->row * ws.ld;
 		KpxStatus status = KPX_OK;
 
@@ -282,25 +211,27 @@ kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxC
 		}
 		else if (n < (uint64_t) fixed->factors)
 		{
-			status = solve_short(fixed, &ws, index, weight, (size_t) n, x, sums);
+			status = solve_short(fixed, &ws, &all, x, sums);
 			budget -= (double) n * (double) n * (d / 2 + (double) n / 6) + 4 * (double) n * d + 1000;
 		}
 		else
 		{
-			double total = weight_total(weight, (size_t) n);
+			double total = weight_total(all.weight, all.n);
 			double ridge = row_scale(fixed, total, ws.scale);
 
 			if (cursor->done == 0)
 				start_long(&ws, fixed->factors);
 			while (cursor->done < n)
 			{
-				size_t block = (size_t) (n - cursor->done < BLOCK ? n - cursor->done : BLOCK);
+				size_t done = (size_t) cursor->done;
+				Entries block = {all.index + done, all.weight + done, n - done < BLOCK ? (size_t) n - done : BLOCK,
+								 behind - done};
 
 				if (budget <= 0)
 					return KPX_MORE;
-				accumulate_long(fixed, &ws, index + cursor->done, weight + cursor->done, block);
-				cursor->done += block;
-				budget -= (double) block * d * d / 2;
+				accumulate_long(fixed, &ws, &block);
+				cursor->done += block.n;
+				budget -= (double) block.n * d * d / 2;
 			}
 			status = finish_long(fixed, &ws, total, ridge, x, sums);
 			budget -= d * d * d / 6;

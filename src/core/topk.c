@@ -8,22 +8,12 @@
 
 #include <cblas.h>
 
-#include "simd.h"
+#include "kernel.h"
 
-KPX_CLONES void
+void
 kpx_scores(const float *items, size_t ld, size_t rows_begin, size_t rows_end, const float *x, float *score)
 {
-	const KpxVec *vx = (const KpxVec *) x;
-
-	for (size_t row = rows_begin; row < rows_end; row++)
-	{
-		const KpxVec *y = (const KpxVec *) (items + row * ld);
-		KpxVec sum = y[0] * vx[0];
-
-		for (size_t k = 1; k < ld / KPX_LANE; k++)
-			sum += y[k] * vx[k];
-		score[row - rows_begin] = kpx_vec_sum(&sum);
-	}
+	kpx_kernels()->scores(items + rows_begin * ld, ld, rows_end - rows_begin, x, score);
 }
 
 void
@@ -78,17 +68,6 @@ sift_up(KpxHit *heap, size_t at)
 	heap[at] = hit;
 }
 
-/* Is any of 16 scores at least this? Vectorises; most blocks end here. */
-KPX_INLINE bool
-any_reaches(const float *score, float threshold)
-{
-	int any = 0;
-
-	for (int i = 0; i < KPX_LANE; i++)
-		any |= score[i] >= threshold;
-	return any;
-}
-
 static void
 consider(const float *score, size_t i, const uint8_t *excluded, size_t k, KpxHit *heap, size_t *n)
 {
@@ -108,18 +87,24 @@ consider(const float *score, size_t i, const uint8_t *excluded, size_t k, KpxHit
 	}
 }
 
-KPX_CLONES static size_t
+static size_t
 fill_heap(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit *heap)
 {
+	const KpxKernels *kernels = kpx_kernels();
 	size_t found = 0;
 	size_t i = 0;
 
-	for (; i + KPX_LANE <= n; i += KPX_LANE)
-		if (found < k || any_reaches(score + i, heap[0].score))
-			for (size_t j = i; j < i + KPX_LANE; j++)
-				consider(score, j, excluded, k, heap, &found);
-	for (; i < n; i++)
-		consider(score, i, excluded, k, heap, &found);
+	while (i < n)
+	{
+		size_t end;
+
+		/* Once the heap is full, most lines of 16 have no score that reaches its worst. */
+		if (found == k)
+			i = kernels->next_above(score, i, n, heap[0].score);
+		end = i + KPX_LANE < n ? i + KPX_LANE : n;
+		for (; i < end; i++)
+			consider(score, i, excluded, k, heap, &found);
+	}
 	return found;
 }
 

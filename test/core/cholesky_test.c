@@ -25,15 +25,15 @@ spd(size_t n, uint64_t seed)
 	return a;
 }
 
-/* The upper triangle of a, with NaN in what must not be read. */
+/* The upper triangle of a in kpx_ld(n) rows, zero elsewhere. */
 static float *
 upper(const double *a, size_t n, size_t ld)
 {
-	float *u = test_alloc(n * ld * sizeof(float));
+	float *u = test_alloc(ld * ld * sizeof(float));
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < ld; i++)
 		for (size_t j = 0; j < ld; j++)
-			u[i * ld + j] = j < i || j >= n ? 0 : (float) a[i * n + j];
+			u[i * ld + j] = i >= n || j < i || j >= n ? 0 : (float) a[i * n + j];
 	return u;
 }
 

@@ -1,0 +1,67 @@
+/*
+ * kernel.h
+ *	  The innermost loops, compiled for several instruction sets and chosen at run time.
+ *
+ * kernel_body.h is the one source of all of them; kernel.c compiles it once for each
+ * level. Function multiversioning by the compiler (target_clones) is of no use here: it
+ * asks for a CPU model by name, and so picks the slowest version on another maker's CPU.
+ *
+ * All matrices are row-major with 64-byte aligned rows; n, rows and so on may be 0.
+ */
+#ifndef KPX_KERNEL_H
+#define KPX_KERNEL_H
+
+#include "matrix.h"
+
+typedef struct KpxKernels
+{
+	const char *name;
+
+	/* scale[k] = 1 / sqrt(a * diagonal[k] + ridge) for ld entries. */
+	void (*scale)(const float *diagonal, size_t ld, float a, float ridge, float *scale);
+
+	/*
+	 * S and s: gathered[j] = sqrt(weight[j]) * scale * matrix[index[j]], root[j] =
+	 * sqrt(weight[j]) for n entries; ld floats a row. Bit 31 of index is ignored.
+	 * known >= n: entries of index that may be looked at ahead of time.
+	 */
+	void (*gather)(const float *matrix, size_t ld, const float *scale, const uint32_t *index, const float *weight,
+				   size_t n, size_t known, float *gathered, float *root);
+
+	/* to[k][j] = from[j][k] for n rows and ld columns; columns n..ldk of to become zero. */
+	void (*transpose)(const float *from, size_t ld, size_t n, float *to, size_t ldk);
+
+	/*
+	 * c += a'a, a: rows x n, the upper triangle in whole 16-column lines. Up to 7 rows
+	 * after row n of c are overwritten, so c has kpx_ld(n) rows.
+	 */
+	void (*gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc);
+
+	/* c = aa' for n <= 4 rows of a (n x ld), the upper triangle. */
+	void (*gram_few)(const float *a, size_t ld, size_t n, float *c, size_t ldc);
+
+	/* kpx_cholesky and kpx_cholesky_solve of cholesky.h; the rows of a: kpx_ld(n). */
+	bool (*cholesky)(float *a, size_t ld, size_t n);
+	void (*cholesky_solve)(const float *u, size_t ld, size_t n, float *b);
+
+	/* v += s'z: s is n x ld, v ld floats. */
+	void (*combine)(const float *s, size_t ld, size_t n, const float *z, float *v);
+
+	/* a.b of ld floats, both aligned. */
+	float (*dot)(const float *a, const float *b, size_t ld);
+
+	/* score[i] = items[i].x for rows of ld floats. */
+	void (*scores)(const float *items, size_t ld, size_t rows, const float *x, float *score);
+
+	/* First i of [begin, n) in steps of 16 from begin (a multiple of 16) for which one of
+	 * score[i..i+16) reaches threshold; the last multiple of 16 not above n when none does. */
+	size_t (*next_above)(const float *score, size_t begin, size_t n, float threshold);
+} KpxKernels;
+
+/* The fastest level this CPU has. */
+extern const KpxKernels *kpx_kernels(void);
+
+/* Level 0 (portable), 1, ...; NULL when there is none such or the CPU lacks it. For tests. */
+extern const KpxKernels *kpx_kernels_level(int level);
+
+#endif /* KPX_KERNEL_H */

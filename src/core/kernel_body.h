@@ -1,0 +1,358 @@
+/*
+ * kernel_body.h
+ *	  The innermost loops. Included by kernel.c only, once for each instruction set.
+ *
+ * TARGET is the function attribute, LEVEL(name) the function's name, TILE_ROWS x
+ * TILE_LINES the part of a product that stays in registers. All are undefined again at
+ * the end.
+ */
+
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+static TARGET void
+LEVEL(scale)(const float *diagonal, size_t ld, float a, float ridge, float *scale)
+{
+	for (size_t k = 0; k < ld; k++)
+		scale[k] = 1.0f / sqrtf(a * diagonal[k] + ridge);
+}
+
+#define AHEAD 12
+
+static TARGET void
+LEVEL(gather)(const float *matrix, size_t ld, const float *scale, const uint32_t *index, const float *weight,
+			  size_t n, size_t known, float *gathered, float *root)
+{
+	const KpxVec *by = (const KpxVec *) scale;
+
+	for (size_t j = 0; j < n; j++)
+	{
+		const KpxVec *from = (const KpxVec *) (matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld);
+		KpxVec *to = (KpxVec *) (gathered + j * ld);
+		float w = sqrtf(weight[j]);
+
+		if (j + AHEAD < known)
+		{
+			const float *ahead = matrix + (size_t) (index[j + AHEAD] & 0x7FFFFFFF) * ld;
+
+			for (size_t k = 0; k < ld; k += KPX_LANE)
+				__builtin_prefetch(ahead + k);
+		}
+		for (size_t k = 0; k < ld / KPX_LANE; k++)
+			to[k] = from[k] * by[k] * w;
+		root[j] = w;
+	}
+}
+
+/* Eight rows of eight floats: swaps of 1, 2 and 4 columns. */
+INLINE void
+LEVEL(transpose_block)(const float *from, size_t ld, float *to, size_t ldk)
+{
+	KpxHalf r[8];
+	KpxHalf t[8];
+
+	for (int i = 0; i < 8; i++)
+		r[i] = *(const KpxHalf *) (from + (size_t) i * ld);
+	for (int i = 0; i < 8; i += 2)
+	{
+		t[i] = SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+		t[i + 1] = SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+	}
+	for (int i = 0; i < 8; i += 4)
+	{
+		r[i] = SHUFFLE(t[i], t[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+		r[i + 1] = SHUFFLE(t[i], t[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+		r[i + 2] = SHUFFLE(t[i + 1], t[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+		r[i + 3] = SHUFFLE(t[i + 1], t[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+	}
+	for (int i = 0; i < 4; i++)
+	{
+		*(KpxHalf *) (to + (size_t) i * ldk) = SHUFFLE(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+		*(KpxHalf *) (to + (size_t) (i + 4) * ldk) = SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+	}
+}
+
+static TARGET void
+LEVEL(transpose)(const float *from, size_t ld, size_t n, float *to, size_t ldk)
+{
+	size_t whole = n & ~(size_t) 7;
+
+	for (size_t k = 0; k < ld; k += 8)
+	{
+		for (size_t j = 0; j < whole; j += 8)
+			LEVEL(transpose_block)
+			(from + j * ld + k, ld, to + k * ldk + j, ldk);
+		for (size_t i = k; i < k + 8; i++)
+		{
+			for (size_t j = whole; j < n; j++)
+				to[i * ldk + j] = from[j * ld + i];
+			for (size_t j = n; j < ldk; j++)
+				to[i * ldk + j] = 0;
+		}
+	}
+}
+
+/* c[i][j] += or -= sum over rows of a[.][i] a[.][j], for a tile held in registers. */
+INLINE void
+LEVEL(tile)(const float *a, size_t lda, size_t rows, size_t i, size_t j, float *c, size_t ldc, const int lines,
+			const bool subtract)
+{
+	KpxVec sum[TILE_ROWS][2];
+	const float *left = a + i;
+	const float *right = a + j;
+
+	for (int r = 0; r < TILE_ROWS; r++)
+		for (int l = 0; l < lines; l++)
+			sum[r][l] = ((const KpxVec *) (c + (i + (size_t) r) * ldc + j))[l];
+	for (size_t p = 0; p < rows; p++, left += lda, right += lda)
+	{
+		KpxVec v[2];
+
+		for (int l = 0; l < lines; l++)
+			v[l] = ((const KpxVec *) right)[l];
+		for (int r = 0; r < TILE_ROWS; r++)
+			for (int l = 0; l < lines; l++)
+			{
+				if (subtract)
+					sum[r][l] -= v[l] * left[r];
+				else
+					sum[r][l] += v[l] * left[r];
+			}
+	}
+	for (int r = 0; r < TILE_ROWS; r++)
+		for (int l = 0; l < lines; l++)
+			((KpxVec *) (c + (i + (size_t) r) * ldc + j))[l] = sum[r][l];
+}
+
+/* Columns [first, n) of c from the line of each row's diagonal on. */
+INLINE void
+LEVEL(update)(const float *a, size_t lda, size_t rows, size_t first, size_t n, float *c, size_t ldc, const bool subtract)
+{
+	for (size_t i = first; i < n; i += TILE_ROWS)
+	{
+		size_t j = i & ~(size_t) (KPX_LANE - 1);
+
+		if (TILE_LINES == 2)
+			for (; j + KPX_LANE < n; j += 2 * KPX_LANE)
+				LEVEL(tile)
+				(a, lda, rows, i, j, c, ldc, 2, subtract);
+		for (; j < n; j += KPX_LANE)
+			LEVEL(tile)
+			(a, lda, rows, i, j, c, ldc, 1, subtract);
+	}
+}
+
+static TARGET void
+LEVEL(gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc)
+{
+	LEVEL(update)
+	(a, lda, rows, 0, n, c, ldc, false);
+}
+
+INLINE float
+LEVEL(sum)(const KpxVec *v)
+{
+	float lane[KPX_LANE];
+
+	memcpy(lane, v, sizeof(lane));
+	for (int i = 0; i < 8; i++)
+		lane[i] += lane[i + 8];
+	for (int i = 0; i < 4; i++)
+		lane[i] += lane[i + 4];
+	return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+}
+
+static TARGET float
+LEVEL(dot)(const float *a, const float *b, size_t ld)
+{
+	KpxVec sum = {0};
+
+	for (size_t k = 0; k < ld; k += KPX_LANE)
+		sum += *(const KpxVec *) (a + k) * *(const KpxVec *) (b + k);
+	return LEVEL(sum)(&sum);
+}
+
+static TARGET void
+LEVEL(gram_few)(const float *a, size_t ld, size_t n, float *c, size_t ldc)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = i; j < n; j++)
+		{
+			KpxVec sum = {0};
+
+			for (size_t k = 0; k < ld; k += KPX_LANE)
+				sum += *(const KpxVec *) (a + i * ld + k) * *(const KpxVec *) (a + j * ld + k);
+			c[i * ldc + j] = LEVEL(sum)(&sum);
+		}
+}
+
+/*
+ * Rows [first, last) among themselves, right-looking, in whole lines: what is left of a
+ * diagonal in its line is overwritten by numbers that nothing depends on.
+ */
+INLINE bool
+LEVEL(factor_panel)(float *a, size_t ld, size_t first, size_t last, size_t n)
+{
+	for (size_t p = first; p < last; p++)
+	{
+		float *row = a + p * ld;
+		size_t line = p & ~(size_t) (KPX_LANE - 1);
+		float inverse;
+
+		if (!(row[p] > 0.0f) || !isfinite(row[p]))
+			return false;
+		inverse = 1.0f / sqrtf(row[p]);
+		for (size_t j = line; j < n; j += KPX_LANE)
+			*(KpxVec *) (row + j) *= inverse;
+		for (size_t i = p + 1; i < last; i++)
+		{
+			float by = row[i];
+
+			for (size_t j = line; j < n; j += KPX_LANE)
+				*(KpxVec *) (a + i * ld + j) -= *(const KpxVec *) (row + j) * by;
+		}
+		row[p] = inverse;
+	}
+	return true;
+}
+
+static TARGET bool
+LEVEL(cholesky)(float *a, size_t ld, size_t n)
+{
+	for (size_t first = 0; first < n; first += 8)
+	{
+		size_t last = first + 8 < n ? first + 8 : n;
+
+		if (!LEVEL(factor_panel)(a, ld, first, last, n))
+			return false;
+		if (last < n)
+			LEVEL(update)
+			(a + first * ld, ld, 8, last, n, a, ld, true);
+	}
+	return true;
+}
+
+/* b[p] after all x behind its line are known: what is left are the columns of its own line. */
+INLINE void
+LEVEL(solve_line)(const float *u, size_t ld, size_t begin, size_t end, size_t n, float *b)
+{
+	for (size_t p = begin; p < end; p++)
+	{
+		KpxVec sum = {0};
+
+		for (size_t j = begin + KPX_LANE; j < n; j += KPX_LANE)
+			sum += *(const KpxVec *) (u + p * ld + j) * *(const KpxVec *) (b + j);
+		b[p] -= LEVEL(sum)(&sum);
+	}
+	for (size_t p = end; p-- > begin;)
+	{
+		b[p] *= u[p * ld + p];
+		for (size_t i = begin; i < p; i++)
+			b[i] -= u[i * ld + p] * b[p];
+	}
+}
+
+static TARGET void
+LEVEL(cholesky_solve)(const float *u, size_t ld, size_t n, float *b)
+{
+	for (size_t p = 0; p < n; p++)
+	{
+		const float *row = u + p * ld;
+		size_t line = p & ~(size_t) (KPX_LANE - 1);
+		float y = b[p] * row[p];
+		size_t j = p + 1;
+
+		b[p] = y;
+		for (; j < n && j < line + KPX_LANE; j++)
+			b[j] -= y * row[j];
+		for (; j < n; j += KPX_LANE)
+			*(KpxVec *) (b + j) -= *(const KpxVec *) (row + j) * y;
+	}
+	for (size_t j = n; j < kpx_ld((int) n); j++)
+		b[j] = 0;
+	for (size_t begin = (n - 1) & ~(size_t) (KPX_LANE - 1);; begin -= KPX_LANE)
+	{
+		LEVEL(solve_line)
+		(u, ld, begin, begin + KPX_LANE < n ? begin + KPX_LANE : n, n, b);
+		if (begin == 0)
+			break;
+	}
+}
+
+static TARGET void
+LEVEL(combine)(const float *s, size_t ld, size_t n, const float *z, float *v)
+{
+	size_t k = 0;
+
+	for (; k + 4 * KPX_LANE <= ld; k += 4 * KPX_LANE)
+	{
+		KpxVec *to = (KpxVec *) (v + k);
+		KpxVec sum0 = to[0];
+		KpxVec sum1 = to[1];
+		KpxVec sum2 = to[2];
+		KpxVec sum3 = to[3];
+
+		for (size_t j = 0; j < n; j++)
+		{
+			const KpxVec *from = (const KpxVec *) (s + j * ld + k);
+
+			sum0 += from[0] * z[j];
+			sum1 += from[1] * z[j];
+			sum2 += from[2] * z[j];
+			sum3 += from[3] * z[j];
+		}
+		to[0] = sum0;
+		to[1] = sum1;
+		to[2] = sum2;
+		to[3] = sum3;
+	}
+	for (; k < ld; k += KPX_LANE)
+	{
+		KpxVec sum = *(KpxVec *) (v + k);
+
+		for (size_t j = 0; j < n; j++)
+			sum += *(const KpxVec *) (s + j * ld + k) * z[j];
+		*(KpxVec *) (v + k) = sum;
+	}
+}
+
+static TARGET void
+LEVEL(scores)(const float *items, size_t ld, size_t rows, const float *x, float *score)
+{
+	for (size_t row = 0; row < rows; row++)
+	{
+		KpxVec sum = {0};
+
+		for (size_t k = 0; k < ld; k += KPX_LANE)
+			sum += *(const KpxVec *) (items + row * ld + k) * *(const KpxVec *) (x + k);
+		score[row] = LEVEL(sum)(&sum);
+	}
+}
+
+static TARGET size_t
+LEVEL(next_above)(const float *score, size_t begin, size_t n, float threshold)
+{
+	size_t i = begin;
+
+	for (; i + KPX_LANE <= n; i += KPX_LANE)
+	{
+		int any = 0;
+
+		for (int j = 0; j < KPX_LANE; j++)
+			any |= score[i + (size_t) j] >= threshold;
+		if (any)
+			break;
+	}
+	return i;
+}
+
+static const KpxKernels LEVEL(kernels) = {
+	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
+	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(next_above)};
+
+#undef AHEAD
+#undef INLINE
+#undef TARGET
+#undef LEVEL
+#undef LEVEL_NAME
+#undef TILE_ROWS
+#undef TILE_LINES

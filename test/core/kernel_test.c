@@ -1,0 +1,231 @@
+/*
+ * kernel_test.c
+ *	  Every instruction set level this CPU has, against plain loops in double.
+ */
+#include "core/kernel.h"
+#include "test.h"
+
+static float *
+numbers(size_t rows, size_t columns, size_t ld, uint64_t stream)
+{
+	float *a = test_alloc(rows * ld * sizeof(float));
+
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < ld; j++)
+			a[i * ld + j] = j < columns ? (float) kpx_normal(51, stream, i * 4096 + j) : 0;
+	return a;
+}
+
+static void
+test_gather(const KpxKernels *kernels, size_t n, size_t d)
+{
+	size_t ld = kpx_ld((int) d);
+	float *matrix = numbers(50, d, ld, 1);
+	float *scale = numbers(1, d, ld, 2);
+	uint32_t *index = test_alloc((n + 1) * sizeof(uint32_t));
+	float *weight = test_alloc((n + 1) * sizeof(float));
+	float *s = test_alloc((n + 1) * ld * sizeof(float));
+	float *root = test_alloc((n + 1) * sizeof(float));
+
+	for (size_t j = 0; j < n; j++)
+	{
+		index[j] = (uint32_t) test_below(1, j, 50) | (j % 2 ? UINT32_C(0x80000000) : 0);
+		weight[j] = (float) kpx_uniform(2, 0, j);
+	}
+	kernels->gather(matrix, ld, scale, index, weight, n, n, s, root);
+	for (size_t j = 0; j < n; j++)
+	{
+		CHECK_NEAR(root[j], sqrt(weight[j]), 1e-6);
+		for (size_t k = 0; k < ld; k++)
+			CHECK_NEAR(s[j * ld + k], sqrt(weight[j]) * scale[k] * matrix[(index[j] & 0x7FFFFFFF) * ld + k], 1e-5);
+	}
+	free(matrix);
+	free(scale);
+	free(index);
+	free(weight);
+	free(s);
+	free(root);
+}
+
+static void
+test_scale(const KpxKernels *kernels, size_t ld)
+{
+	float *diagonal = test_alloc(ld * sizeof(float));
+	float *scale = test_alloc(ld * sizeof(float));
+
+	for (size_t k = 0; k < ld; k++)
+		diagonal[k] = k % 5 == 4 ? 0 : (float) (1000 * kpx_uniform(3, 0, k));
+	kernels->scale(diagonal, ld, 0.02f, 0.7f, scale);
+	for (size_t k = 0; k < ld; k++)
+		CHECK_NEAR(scale[k], 1 / sqrt(0.02 * diagonal[k] + 0.7), 1e-6);
+	free(diagonal);
+	free(scale);
+}
+
+static void
+test_products(const KpxKernels *kernels, size_t n, size_t rows)
+{
+	size_t ld = kpx_ld((int) n);
+	float *a = numbers(rows, n, ld, 3);
+	float *t = test_alloc(ld * kpx_ld((int) rows) * sizeof(float));
+	float *c = test_alloc(ld * ld * sizeof(float));
+	float *z = numbers(1, rows, kpx_ld((int) rows), 4);
+	float *v = numbers(1, n, ld, 5);
+	size_t ldr = kpx_ld((int) rows);
+
+	memset(c, 0, ld * ld * sizeof(float));
+	kernels->gram(a, ld, rows, n, c, ld);
+	kernels->gram(a, ld, rows, n, c, ld); /* it adds */
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = i; j < n; j++)
+		{
+			double sum = 0;
+
+			for (size_t r = 0; r < rows; r++)
+				sum += 2.0 * a[r * ld + i] * a[r * ld + j];
+			CHECK_NEAR(c[i * ld + j], sum, 2e-4);
+		}
+
+	kernels->transpose(a, ld, rows, t, ldr);
+	for (size_t i = 0; i < ld; i++)
+		for (size_t j = 0; j < ldr; j++)
+			CHECK(t[i * ldr + j] == (j < rows ? a[j * ld + i] : 0));
+
+	kernels->combine(a, ld, rows, z, v);
+	for (size_t k = 0; k < n; k++)
+	{
+		double sum = kpx_normal(51, 5, k);
+
+		for (size_t r = 0; r < rows; r++)
+			sum += (double) a[r * ld + k] * z[r];
+		CHECK_NEAR(v[k], sum, 1e-4);
+	}
+	free(a);
+	free(t);
+	free(c);
+	free(z);
+	free(v);
+}
+
+static void
+test_few(const KpxKernels *kernels, size_t n, size_t d)
+{
+	size_t ld = kpx_ld((int) d);
+	float *a = numbers(n, d, ld, 6);
+	float c[4 * 16];
+
+	kernels->gram_few(a, ld, n, c, 16);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = i; j < n; j++)
+		{
+			double sum = 0;
+
+			for (size_t k = 0; k < d; k++)
+				sum += (double) a[i * ld + k] * a[j * ld + k];
+			CHECK_NEAR(c[i * 16 + j], sum, 1e-5);
+			CHECK_NEAR(kernels->dot(a + i * ld, a + j * ld, ld), sum, 1e-5);
+		}
+	free(a);
+}
+
+/* cholesky and its solution are tested in full by cholesky_test on the best level; here each level. */
+static void
+test_system(const KpxKernels *kernels, size_t n)
+{
+	size_t ld = kpx_ld((int) n);
+	float *s = numbers(n, n, ld, 7);
+	float *a = test_alloc(ld * ld * sizeof(float));
+	float *b = test_alloc(ld * sizeof(float));
+	double *system = test_alloc(n * n * sizeof(double));
+
+	memset(a, 0, ld * ld * sizeof(float));
+	for (size_t i = 0; i < n; i++)
+	{
+		b[i] = (float) kpx_normal(52, 0, i);
+		for (size_t j = 0; j < n; j++)
+		{
+			system[i * n + j] = i == j;
+			for (size_t k = 0; k < n; k++)
+				system[i * n + j] += 0.1 * s[k * ld + i] * s[k * ld + j];
+			if (j >= i)
+				a[i * ld + j] = (float) system[i * n + j];
+		}
+	}
+	CHECK(kernels->cholesky(a, ld, n));
+	kernels->cholesky_solve(a, ld, n, b);
+	for (size_t i = 0; i < n; i++)
+	{
+		double sum = 0;
+
+		for (size_t j = 0; j < n; j++)
+			sum += system[i * n + j] * b[j];
+		CHECK_NEAR(sum, (float) kpx_normal(52, 0, i), 1e-3);
+	}
+	for (size_t i = n; i < ld; i++)
+		CHECK(b[i] == 0);
+	free(s);
+	free(a);
+	free(b);
+	free(system);
+}
+
+static void
+test_search(const KpxKernels *kernels)
+{
+	float *items = numbers(40, 33, 48, 8);
+	float *x = numbers(1, 33, 48, 9);
+	float score[40];
+	float rising[64];
+
+	kernels->scores(items, 48, 40, x, score);
+	for (size_t i = 0; i < 40; i++)
+	{
+		double sum = 0;
+
+		for (size_t k = 0; k < 33; k++)
+			sum += (double) items[i * 48 + k] * x[k];
+		CHECK_NEAR(score[i], sum, 1e-5);
+	}
+	for (int i = 0; i < 64; i++)
+		rising[i] = (float) i;
+	CHECK_EQ(kernels->next_above(rising, 0, 60, 15.0f), 0);
+	CHECK_EQ(kernels->next_above(rising, 0, 60, 15.5f), 16);
+	CHECK_EQ(kernels->next_above(rising, 16, 60, 47.0f), 32);
+	CHECK_EQ(kernels->next_above(rising, 0, 60, 100.0f), 48);
+	CHECK_EQ(kernels->next_above(rising, 0, 10, 0.0f), 0);
+	rising[20] = NAN;
+	CHECK_EQ(kernels->next_above(rising, 0, 32, 31.5f), 32);
+	free(items);
+	free(x);
+}
+
+int
+main(void)
+{
+	static const size_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 48, 49, 63, 64, 65, 100};
+	int levels = 0;
+
+	for (int level = 0; level < 8; level++)
+	{
+		const KpxKernels *kernels = kpx_kernels_level(level);
+
+		if (kernels == NULL)
+			continue;
+		levels++;
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		{
+			test_gather(kernels, sizes[i], 33);
+			test_scale(kernels, kpx_ld((int) sizes[i]));
+			test_products(kernels, sizes[i], 1);
+			test_products(kernels, sizes[i], 19);
+			test_products(kernels, 64, sizes[i]);
+			test_system(kernels, sizes[i]);
+		}
+		for (size_t n = 1; n <= 4; n++)
+			test_few(kernels, n, 37);
+		test_search(kernels);
+	}
+	CHECK(levels >= 1);
+	CHECK(kpx_kernels_level(-1) == NULL);
+	return test_done();
+}

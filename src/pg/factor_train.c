@@ -19,13 +19,12 @@
 #include "port/atomics.h"
 #include "storage/barrier.h"
 #include "storage/condition_variable.h"
-#include "storage/dsm.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
-#include "utils/resowner.h"
 #include "utils/wait_event.h"
 
 #include "core/ingest.h"
+#include "segment.h"
 
 #define GRAM_SLOTS 16
 #define CHUNK_ENTRIES 16384
@@ -464,46 +463,12 @@ kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 	dsm_detach(arena);
 }
 
-/*
- * A segment of dynamic shared memory, or NULL with a NOTICE when there is not enough
- * (containers often have 64 MB of it). The failure is caught in a subtransaction.
- */
 static dsm_segment *
 try_shared_memory(size_t bytes)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	dsm_segment *volatile segment = NULL;
+	dsm_segment *segment = kpx_segment_create(bytes);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		segment = dsm_create(bytes, DSM_CREATE_NULL_IF_MAXSEGMENTS);
-		if (segment)
-			dsm_pin_mapping(segment);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		segment = NULL;
-	}
-	PG_END_TRY();
-	if (segment)
-		dsm_unpin_mapping(segment);
-	else
+	if (segment == NULL)
 		ereport(NOTICE,
 				(errmsg("training in one process: %zu MB of shared memory are not to be had", bytes >> 20),
 				 errhint("Give the server more shared memory (in containers: --shm-size), or set max_parallel_maintenance_workers = 0.")));

@@ -21,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "core/factor.h"
+#include "model_share.h"
 
 PG_MODULE_MAGIC;
 
@@ -51,6 +52,8 @@ _PG_init(void)
 							"Training of fewer interactions than this uses no parallel workers.",
 							NULL, &kpx_min_parallel_interactions, 100000, 0, INT_MAX, PGC_USERSET, 0,
 							NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		kpx_share_init();
 	MarkGUCPrefixReserved("kpxrec");
 
 	/* Also makes OpenBLAS map its buffer now rather than in the middle of something. */

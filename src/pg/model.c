@@ -12,8 +12,10 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/timestamp.h"
 
 #include "model_block.h"
+#include "model_share.h"
 
 #define CACHED_MODELS 32
 
@@ -24,12 +26,19 @@ static uint64 clock_hand = 0;
 static bool callback_registered = false;
 
 static void
+free_model(KpxModel *model)
+{
+	kpx_share_release(model);
+	MemoryContextDelete(model->context);
+}
+
+static void
 transaction_ended(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	while (n_evicted > 0)
-		MemoryContextDelete(evicted[--n_evicted]->context);
+		free_model(evicted[--n_evicted]);
 }
 
 static void
@@ -97,16 +106,17 @@ check_privilege(KpxRegistry *registry, const KpxModel *model)
 	}
 }
 
+/* Is it there still, and not another one of the same number, after DROP and CREATE EXTENSION? */
 static bool
-model_exists(int64 id)
+model_exists(const KpxModel *model)
 {
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(id)};
+	Oid types[] = {INT8OID, TIMESTAMPTZOID};
+	Datum values[] = {Int64GetDatum(model->id), TimestampTzGetDatum(model->created_at)};
 	KpxCatalog catalog;
 	bool exists;
 
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1 AND created_at = $2", 2, types, values, NULL, true);
 	exists = SPI_processed == 1;
 	kpx_catalog_end(&catalog);
 	return exists;
@@ -131,7 +141,7 @@ kpx_model(KpxRegistry *registry, int64 id)
 		}
 	if (model && model->generation != registry->generation)
 	{
-		if (model_exists(id))
+		if (model_exists(model))
 			model->generation = registry->generation;
 		else
 		{
@@ -154,7 +164,7 @@ kpx_model(KpxRegistry *registry, int64 id)
 		}
 		PG_CATCH();
 		{
-			MemoryContextDelete(model->context);
+			free_model(model);
 			PG_RE_THROW();
 		}
 		PG_END_TRY();

@@ -32,6 +32,8 @@ typedef struct KpxModel
 	MemoryContext context;
 	size_t bytes;
 	uint64 used; /* when last, for eviction */
+	TimestampTz created_at;
+	struct dsm_segment *segment; /* the shared memory its numbers lie in, or NULL */
 	uint64 generation; /* of the registry when it was last seen to exist */
 	int n_modules;
 	KpxModelModule *modules;

@@ -11,8 +11,10 @@
 #include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/uuid.h"
+#include "utils/timestamp.h"
 
 #include "core/model.h"
+#include "model_share.h"
 
 #define BLOCK_BYTES (8 * 1024 * 1024)
 
@@ -353,7 +355,7 @@ read_metadata(KpxModel *model)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(model->id)};
 
-	kpx_catalog_execute("SELECT name, owner, factors, regularization, unobserved_weight, unobserved_rows"
+	kpx_catalog_execute("SELECT name, owner, factors, regularization, unobserved_weight, unobserved_rows, created_at"
 						" FROM kpx.model WHERE id = $1",
 						1, types, values, NULL, true);
 	if (SPI_processed != 1)
@@ -364,6 +366,7 @@ read_metadata(KpxModel *model)
 	model->fixed.regularization = DatumGetFloat8(field(0, 4));
 	model->fixed.unobserved = DatumGetFloat8(field(0, 5));
 	model->fixed.unobserved_rows = DatumGetFloat8(field(0, 6));
+	model->created_at = DatumGetTimestampTz(field(0, 7));
 	if (model->fixed.factors < 1 || model->fixed.factors > KPX_MAX_FACTORS || !(model->fixed.regularization > 0) ||
 		!(model->fixed.unobserved > 0) || !(model->fixed.unobserved_rows >= 0))
 		corrupt(model->id, "its parameters are out of range");
@@ -415,13 +418,15 @@ kpx_model_load(int64 id)
 	KpxModel *model = MemoryContextAllocZero(context, sizeof(KpxModel));
 	KpxCatalog catalog;
 	bool found;
+	bool shared;
 
 	/* On an error the context goes with its parent; only a whole model moves to the cache. */
 	model->id = id;
 	model->context = context;
 	kpx_catalog_begin(&catalog, true);
 	found = read_metadata(model);
-	if (found)
+	shared = found && kpx_share_attach(model);
+	if (found && !shared)
 		read_numbers(model);
 	kpx_catalog_end(&catalog);
 	if (!found)
@@ -429,6 +434,8 @@ kpx_model_load(int64 id)
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	if (!shared)
+		kpx_share_publish(model);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return model;
 }

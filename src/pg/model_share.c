@@ -1,0 +1,311 @@
+/*
+ * model_share.c
+ *	  Numbers of models in shared memory, so that sessions need no copies of their own.
+ *
+ * Each model lies in a segment of dynamic shared memory, pinned; a small table in the
+ * main shared memory says which. Who evicts one merely unpins it: sessions that have
+ * it mapped keep it, and the last of them frees it. Models never change, so a mapped one
+ * needs neither locks nor counters.
+ *
+ * A model is known by its database, number and time of creation: numbers start again
+ * when the extension is dropped and created.
+ */
+#include "model_share.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/uuid.h"
+
+#include "segment.h"
+
+#define SLOTS 64
+
+typedef struct Slot
+{
+	Oid database; /* InvalidOid: free */
+	int64 model;
+	TimestampTz created_at;
+	dsm_handle handle;
+	size_t bytes;
+	uint64 used;
+} Slot;
+
+typedef struct Table
+{
+	LWLock *lock;
+	uint64 clock;
+	size_t bytes;
+	Slot slot[SLOTS];
+} Table;
+
+/* Ids of a module in a segment; offsets are from its start. */
+typedef struct FlatIds
+{
+	KpxIdKind kind;
+	uint64 n;
+	size_t numbers;
+	size_t bytes;
+	size_t length; /* of bytes */
+	size_t offsets;
+} FlatIds;
+
+/* What a segment begins with. */
+typedef struct Flat
+{
+	int64 model;
+	TimestampTz created_at;
+	int factors;
+	int n_modules;
+	uint32 items;
+	size_t gram;
+	size_t matrix;
+	size_t popularity;
+	FlatIds ids[FLEXIBLE_ARRAY_MEMBER];
+} Flat;
+
+static int shared_cache_size = 256 * 1024;
+static Table *table = NULL;
+static shmem_request_hook_type previous_request_hook = NULL;
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+static void
+request(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Table)));
+	RequestNamedLWLockTranche("kpxrec", 1);
+}
+
+static void
+startup(void)
+{
+	bool found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	table = ShmemInitStruct("kpxrec", sizeof(Table), &found);
+	if (!found)
+	{
+		memset(table, 0, sizeof(Table));
+		table->lock = &GetNamedLWLockTranche("kpxrec")->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+kpx_share_init(void)
+{
+	DefineCustomIntVariable("kpxrec.shared_cache_size",
+							"Shared memory for trained models, for all sessions together.",
+							"0 lets every session keep its own copies, bounded by kpxrec.cache_size.",
+							&shared_cache_size, 256 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
+
+/* ------------------------------------------------------------ one segment */
+
+/* Reserves n elements behind what is reserved already; their offset. */
+static size_t
+reserve(size_t *total, size_t n, size_t size)
+{
+	size_t at = *total;
+	size_t bytes;
+
+	if (!kpx_mul_size(n, size, &bytes) || !kpx_add_size(at, kpx_align(bytes), total))
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the model is too large")));
+	return at;
+}
+
+/* Fills in the header of a model's segment; the bytes the segment needs. */
+static size_t
+layout(const KpxModel *model, Flat *flat)
+{
+	size_t ld = kpx_ld(model->fixed.factors);
+	size_t total = 0;
+
+	(void) reserve(&total, 1, sizeof(Flat) + model->n_modules * sizeof(FlatIds));
+	flat->model = model->id;
+	flat->created_at = model->created_at;
+	flat->factors = model->fixed.factors;
+	flat->n_modules = model->n_modules;
+	flat->items = model->items;
+	flat->gram = reserve(&total, ld, sizeof(float));
+	flat->matrix = reserve(&total, model->items, ld * sizeof(float));
+	flat->popularity = reserve(&total, model->items, sizeof(float));
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		const KpxIds *ids = &model->modules[m].ids;
+		FlatIds *to = &flat->ids[m];
+
+		to->kind = ids->kind;
+		to->n = ids->n;
+		to->length = ids->kind == KPX_ID_TEXT ? ids->offsets[ids->n] : ids->kind == KPX_ID_UUID ? ids->n * UUID_LEN
+																								: 0;
+		to->numbers = reserve(&total, ids->kind == KPX_ID_INT ? ids->n : 0, sizeof(int64));
+		to->bytes = reserve(&total, to->length, 1);
+		to->offsets = reserve(&total, ids->kind == KPX_ID_TEXT ? ids->n + 1 : 0, sizeof(uint64));
+	}
+	return total;
+}
+
+static Flat *
+flat_header(const KpxModel *model)
+{
+	return palloc0(sizeof(Flat) + model->n_modules * sizeof(FlatIds));
+}
+
+static void
+fill(const KpxModel *model, const Flat *flat, char *segment)
+{
+	size_t ld = kpx_ld(model->fixed.factors);
+
+	memcpy(segment, flat, sizeof(Flat) + model->n_modules * sizeof(FlatIds));
+	memcpy(segment + flat->gram, model->fixed.gram, ld * sizeof(float));
+	memcpy(segment + flat->matrix, model->fixed.matrix, (size_t) model->items * ld * sizeof(float));
+	memcpy(segment + flat->popularity, model->popularity, (size_t) model->items * sizeof(float));
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		const KpxIds *ids = &model->modules[m].ids;
+		const FlatIds *to = &flat->ids[m];
+
+		if (ids->kind == KPX_ID_INT)
+			memcpy(segment + to->numbers, ids->numbers, ids->n * sizeof(int64));
+		if (to->length > 0)
+			memcpy(segment + to->bytes, ids->bytes, to->length);
+		if (ids->kind == KPX_ID_TEXT)
+			memcpy(segment + to->offsets, ids->offsets, (ids->n + 1) * sizeof(uint64));
+	}
+}
+
+/* Points the model into a segment; false when it is not this model's. */
+static bool
+point_into(KpxModel *model, char *segment)
+{
+	const Flat *flat = (const Flat *) segment;
+
+	if (flat->model != model->id || flat->created_at != model->created_at || flat->factors != model->fixed.factors ||
+		flat->n_modules != model->n_modules || flat->items != model->items)
+		return false;
+	for (int m = 0; m < model->n_modules; m++)
+		if (flat->ids[m].n != model->modules[m].items)
+			return false;
+	model->fixed.gram = (float *) (segment + flat->gram);
+	model->fixed.matrix = (float *) (segment + flat->matrix);
+	model->popularity = (float *) (segment + flat->popularity);
+	for (int m = 0; m < model->n_modules; m++)
+		model->modules[m].ids = (KpxIds){flat->ids[m].kind, flat->ids[m].n, (int64 *) (segment + flat->ids[m].numbers),
+										 segment + flat->ids[m].bytes, (uint64 *) (segment + flat->ids[m].offsets)};
+	return true;
+}
+
+/* ------------------------------------------------------------ the table */
+
+static Slot *
+find_slot(const KpxModel *model)
+{
+	for (int i = 0; i < SLOTS; i++)
+		if (table->slot[i].database == MyDatabaseId && table->slot[i].model == model->id &&
+			table->slot[i].created_at == model->created_at)
+			return &table->slot[i];
+	return NULL;
+}
+
+/* A free slot after unpinning the least recently attached models until bytes fit; with the lock held. */
+static Slot *
+make_room(size_t bytes, size_t limit)
+{
+	for (;;)
+	{
+		Slot *oldest = NULL;
+		Slot *vacant = NULL;
+
+		for (int i = 0; i < SLOTS; i++)
+		{
+			Slot *slot = &table->slot[i];
+
+			if (!OidIsValid(slot->database))
+				vacant = slot;
+			else if (oldest == NULL || slot->used < oldest->used)
+				oldest = slot;
+		}
+		if (vacant && table->bytes + bytes <= limit)
+			return vacant;
+		if (oldest == NULL)
+			return NULL;
+		dsm_unpin_segment(oldest->handle);
+		table->bytes -= oldest->bytes;
+		oldest->database = InvalidOid;
+	}
+}
+
+bool
+kpx_share_attach(KpxModel *model)
+{
+	dsm_segment *segment = NULL;
+	Slot *slot;
+
+	if (table == NULL || shared_cache_size == 0)
+		return false;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = find_slot(model);
+	/* A copy that left the session's cache in this transaction may still be mapped: then no second time. */
+	if (slot && dsm_find_mapping(slot->handle) == NULL)
+	{
+		segment = dsm_attach(slot->handle);
+		slot->used = ++table->clock;
+	}
+	LWLockRelease(table->lock);
+	if (segment == NULL)
+		return false;
+	if (!point_into(model, dsm_segment_address(segment)))
+	{
+		dsm_detach(segment);
+		return false;
+	}
+	dsm_pin_mapping(segment);
+	model->segment = segment;
+	return true;
+}
+
+void
+kpx_share_publish(const KpxModel *model)
+{
+	size_t limit = (size_t) shared_cache_size * 1024;
+	Flat *flat;
+	size_t bytes;
+	dsm_segment *segment;
+	Slot *slot;
+
+	if (table == NULL || limit == 0)
+		return;
+	flat = flat_header(model);
+	bytes = layout(model, flat);
+	if (bytes > limit || (segment = kpx_segment_create(bytes)) == NULL)
+		return;
+	fill(model, flat, dsm_segment_address(segment));
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	if (find_slot(model) == NULL && (slot = make_room(bytes, limit)) != NULL)
+	{
+		dsm_pin_segment(segment);
+		*slot = (Slot){MyDatabaseId, model->id, model->created_at, dsm_segment_handle(segment), bytes, ++table->clock};
+		table->bytes += bytes;
+	}
+	LWLockRelease(table->lock);
+	dsm_detach(segment); /* unpinned: gone; pinned: waits for kpx_share_attach */
+	pfree(flat);
+}
+
+void
+kpx_share_release(KpxModel *model)
+{
+	if (model->segment)
+		dsm_detach(model->segment);
+	model->segment = NULL;
+}

@@ -1,0 +1,126 @@
+# bench.sh: what it costs, on this machine, beside the limits measured in the same run.
+# Sourced by test/run.sh. SIZES="1m 5m" by default; RUNS=3 runs of everything, medians.
+SIZES=${SIZES:-1m 5m}
+RUNS=${RUNS:-3}
+PSQL="psql -qXAt -v ON_ERROR_STOP=1"
+
+median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+# percentile P: of the numbers on standard input
+percentile() { sort -g | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.5); print v[i < 1 ? 1 : i] }'; }
+
+row() { printf '| %-58s | %14s | %s |\n' "$1" "$2" "$3"; }
+
+limits() {
+	openblas
+	gcc -O3 -march=native -o "$CLUSTER_DIR/peak" test/bench/peak.c -I"$BLAS_INCLUDE" "$BLAS_LIBRARY" -lm &&
+		gcc -std=gnu11 -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$BLAS_INCLUDE" -o "$CLUSTER_DIR/kernel" \
+			test/bench/kernel.c src/core/*.c "$BLAS_LIBRARY" -lm || return 1
+	read -r PEAK BANDWIDTH <<-EOF
+		$("$CLUSTER_DIR/peak")
+	EOF
+	row "limit: sgemm on one core" "$PEAK GFLOP/s" "OpenBLAS, 1536 x 1536"
+	row "limit: reading memory on one core" "$BANDWIDTH GB/s" "256 MB"
+}
+
+# seconds of a psql statement by its own clock: \timing prints milliseconds
+seconds() {
+	printf '\\timing on\n%s\n' "$1" | $PSQL -o /dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -1 | awk '{ print $1 / 1000 }'
+}
+
+train() {
+	$PSQL -c "SET max_parallel_maintenance_workers = $2; SET maintenance_work_mem = '4GB';
+		SELECT $4 FROM kpx_train('$1', params => '{\"factors\": $5, \"iterations\": $3}')"
+}
+
+# Median seconds of one iteration: the difference of 4 iterations and 1, so that setting up does not count.
+iteration() {
+	for run in $(seq "$RUNS"); do
+		echo "$(train "$1" "$2" 4 train_seconds "$3") $(train "$1" "$2" 1 train_seconds "$3")" | awk '{ print ($1 - $2) / 3 }'
+	done | median
+}
+
+# Floating point operations of one iteration: see row_flops in kernel.c.
+flops() {
+	$PSQL -c "WITH d AS (SELECT DISTINCT user_id, item_id FROM bench.\"$1\"),
+		n AS (SELECT count(*)::float8 AS n FROM d GROUP BY user_id UNION ALL SELECT count(*) FROM d GROUP BY item_id)
+		SELECT sum(CASE WHEN n < $2 THEN n * n * $2 + n ^ 3 / 3 ELSE n * $2 ^ 2 + $2 ^ 3.0 / 3 END + 4 * n * $2) FROM n"
+}
+
+ingest() {
+	local floor read
+	floor=$(for run in $(seq "$RUNS"); do seconds "SET max_parallel_workers_per_gather = 0; SELECT sum(user_id), sum(item_id) FROM bench.\"$1\";"; done | median)
+	read=$(for run in $(seq "$RUNS"); do train "$1" 0 1 read_seconds 8; done | median)
+	row "$1: reading and indexing events" "$(awk "BEGIN { printf \"%.2f M rows/s\", $2 / $read / 1e6 }")" \
+		"$(awk "BEGIN { printf \"%.2f s; a sum() over the same rows takes %.2f s\", $read, $floor }")"
+}
+
+training() {
+	local alone together work
+	for d in 64 128; do
+		alone=$(iteration "$1" 0 $d)
+		together=$(iteration "$1" 1 $d)
+		work=$(flops "$1" $d)
+		row "$1: one iteration, $d factors, 1 process" "$(awk "BEGIN { printf \"%.3f s\", $alone }")" \
+			"$(awk "BEGIN { printf \"%.0f GFLOP/s, %.0f %% of sgemm\", $work / $alone / 1e9, $work / $alone / 1e7 / $PEAK }")"
+		row "$1: one iteration, $d factors, 1 process + 1 worker" "$(awk "BEGIN { printf \"%.3f s\", $together }")" \
+			"$(awk "BEGIN { printf \"%.2f times as fast\", $alone / $together }")"
+	done
+	row "$1: kpx_train with defaults, all of it" "$(awk "BEGIN { printf \"%.1f s\", $(train "$1" 1 12 'read_seconds + train_seconds + store_seconds' 64) }")" \
+		"12 iterations, 64 factors, 1 worker"
+}
+
+answers() {
+	local users=$2 file="$CLUSTER_DIR/answers.sql" tps batch
+	printf '\\set u random(0, %s - 1)\nSELECT * FROM kpx_recommend(:u, '"'$1'"', 10);\n' "$users" >"$file"
+	( cd "$CLUSTER_DIR" && rm -f pgbench_log.* &&
+		pgbench -n -M prepared -c 1 -T 2 -f "$file" postgres >/dev/null 2>&1 &&
+		pgbench -n -M prepared -c 1 -T 8 -l -f "$file" postgres >/dev/null 2>&1 ) || return 1
+	awk '{ print $3 }' "$CLUSTER_DIR"/pgbench_log.* >"$CLUSTER_DIR/latencies"
+	row "$1: kpx_recommend, k = 10, p50 round trip" "$(percentile 50 <"$CLUSTER_DIR/latencies") us" "prepared statement, 1 client, $3 items"
+	row "$1: kpx_recommend, k = 10, p99 round trip" "$(percentile 99 <"$CLUSTER_DIR/latencies") us" "$(wc -l <"$CLUSTER_DIR/latencies") calls in 8 s"
+	row "$1: the first call of a session" "$(for run in $(seq "$RUNS"); do seconds "SELECT * FROM kpx_recommend(5, '$1');"; done | median | awk '{ printf "%.0f ms", 1000 * $1 }')" \
+		"reads the model into the session's cache"
+	batch=$(for run in $(seq "$RUNS"); do
+		seconds "SELECT kpx_score(1, '$1', 1); SELECT count(*) FROM kpx_recommend_for(ARRAY(SELECT u FROM generate_series(0, 4999) u), '$1', 10);"
+	done | median)
+	row "$1: kpx_recommend_for, 5,000 users" "$(awk "BEGIN { printf \"%.0f users/s\", 5000 / $batch }")" "one session, k = 10"
+}
+
+# How late statement_timeout takes effect, in any phase: milliseconds beyond the timeout.
+cancelling() {
+	for timeout in $(seq 50 150 "$2"); do
+		printf '\\timing on\nSET statement_timeout = %s;\nSELECT * FROM kpx_train('"'$1'"', params => '"'"'{"iterations": 1000}'"'"');\n' "$timeout" |
+			psql -qXAt 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -1 | awk -v t="$timeout" '{ print $1 - t }'
+	done | tee "$CLUSTER_DIR/late" >/dev/null
+	row "$1: statement_timeout during training, worst delay" "$(percentile 100 <"$CLUSTER_DIR/late" | awk '{ printf "%.0f ms", $1 }')" \
+		"$(wc -l <"$CLUSTER_DIR/late") moments; median $(median <"$CLUSTER_DIR/late") ms"
+}
+
+size() {
+	case $1 in
+		1m) set -- 1m 50000 20000 1000000 ;;
+		5m) set -- 5m 200000 100000 5000000 ;;
+		*) echo "unknown size $1"; return 1 ;;
+	esac
+	$PSQL -v name="$1" -v users="$2" -v items="$3" -v events="$4" -f test/bench/generate.sql >/dev/null || return 1
+	row "$1: distinct user-item pairs" "$($PSQL -c "SELECT count(*) FROM (SELECT DISTINCT user_id, item_id FROM bench.\"$1\") x")" "$2 users, $3 items, $4 events"
+	ingest "$1" "$4"
+	training "$1"
+	answers "$1" "$2" "$3"
+	cancelling "$1" 3000
+}
+
+cluster_start "${PRELOAD-kpxrec}" || exit 1
+export PGOPTIONS="-c client_min_messages=warning"
+$PSQL -c 'CREATE EXTENSION kpxrec' || exit 1
+echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, $("$PG_CONFIG" --version), kernels: $($PSQL -c 'SELECT kpx_version()')"
+row "what" "figure" "how"
+echo "|---|---:|---|"
+limits || exit 1
+for s in $SIZES; do
+	size "$s" || exit 1
+done
+echo
+"$CLUSTER_DIR/kernel" 64 "$PEAK"
+cluster_stop

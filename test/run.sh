@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh demo|check|bench|lint: installs what is missing, builds, installs, and runs it on a
-# throw-away server. Called by make; environment: PG_CONFIG, KEEP, DATA.
+# throw-away server. Called by make; environment: PG_CONFIG, KEEP, DATA, ONLY.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . test/cluster.sh
@@ -88,10 +88,11 @@ build_and_install() {
 	$sudo make -s PG_CONFIG="$PG_CONFIG" install >/dev/null || exit 1
 }
 
-# step NAME COMMAND...: runs it, counts it.
+# step NAME COMMAND...: runs it, counts it. ONLY=word runs the steps with this word in their names.
 step() {
 	local name=$1
 	shift
+	[[ "$name" == *"${ONLY:-}"* ]] || return 0
 	if "$@"; then
 		passed=$((passed + 1))
 		echo "ok      $name"
@@ -159,6 +160,15 @@ server_tests() {
 	cluster_stop
 }
 
+# The examples of the documentation print what is written.
+documentation() {
+	cluster_start "" || { failed=$((failed + 1)); return; }
+	for file in README.md docs/*.md; do
+		step "$file" test/docs/run.sh "$file"
+	done
+	cluster_stop
+}
+
 no_crash() {
 	! grep -E "terminated by signal|TRAP:|PANIC|XX000" "$CLUSTER_DIR/log"
 }
@@ -190,6 +200,7 @@ check() {
 	done
 	rm -rf "$CORE_DIR"
 	server_tests "not preloaded" ""
+	documentation
 	server_tests "preloaded" "kpxrec"
 	perl_tests
 }

@@ -42,9 +42,8 @@ iteration() {
 
 # Floating point operations of one iteration: see row_flops in kernel.c.
 flops() {
-	$PSQL -c "WITH d AS (SELECT DISTINCT user_id, item_id FROM bench.\"$1\"),
-		n AS (SELECT count(*)::float8 AS n FROM d GROUP BY user_id UNION ALL SELECT count(*) FROM d GROUP BY item_id)
-		SELECT sum(CASE WHEN n < $2 THEN n * n * $2 + n ^ 3 / 3 ELSE n * $2 ^ 2 + $2 ^ 3.0 / 3 END + 4 * n * $2) FROM n"
+	$PSQL -c "SELECT sum(CASE WHEN n < $2 THEN n * n * $2 + n ^ 3 / 3 ELSE n * $2 ^ 2 + $2 ^ 3.0 / 3 END + 4 * n * $2)
+		FROM bench.\"$1_lengths\""
 }
 
 ingest() {
@@ -104,7 +103,7 @@ size() {
 		*) echo "unknown size $1"; return 1 ;;
 	esac
 	$PSQL -v name="$1" -v users="$2" -v items="$3" -v events="$4" -f test/bench/generate.sql >/dev/null || return 1
-	row "$1: distinct user-item pairs" "$($PSQL -c "SELECT count(*) FROM (SELECT DISTINCT user_id, item_id FROM bench.\"$1\") x")" "$2 users, $3 items, $4 events"
+	row "$1: distinct user-item pairs" "$($PSQL -c "SELECT sum(n) / 2 FROM bench.\"$1_lengths\"")" "$2 users, $3 items, $4 events"
 	ingest "$1" "$4"
 	training "$1"
 	answers "$1" "$2" "$3"

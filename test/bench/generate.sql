@@ -18,3 +18,9 @@ VACUUM ANALYZE;
 SELECT kpx_add_module(:'name', 'bench.' || :'item_table', 'id') \g /dev/null
 SELECT kpx_add_events(:'name', 'bench.' || :'name', 'purchase', 'user_id', 'item_id', occurred_at => 'at') \g /dev/null
 DROP FUNCTION bench.uniform;
+-- interactions of every user and every item: what the work of an iteration is counted from
+\set length_table :name '_lengths'
+SET work_mem = '1GB';
+CREATE TABLE bench.:"length_table" AS
+WITH pairs AS MATERIALIZED (SELECT user_id, item_id FROM bench.:"name" GROUP BY 1, 2)
+SELECT count(*)::float8 AS n FROM pairs GROUP BY user_id UNION ALL SELECT count(*) FROM pairs GROUP BY item_id;

@@ -28,9 +28,11 @@ FROM kpx_recommend_from(ARRAY[14, 26]::bigint[], 'videos', 'courses', 5) r JOIN 
 SELECT r.rank, p.title AS product, app.because(r.reason) AS reason
 FROM kpx_recommend(9001::bigint, 'products', 5) r JOIN app.products p ON p.product_id = r.item_id ORDER BY r.rank;
 
-\echo 'The same user orders a tripod, and the next statement of the same transaction knows:'
+\echo 'The same user orders two things from another shelf:'
 BEGIN;
 INSERT INTO app.orders VALUES (9001, 14, now()), (9001, 26, now());
+SELECT title AS ordered FROM app.products WHERE product_id IN (14, 26);
+\echo 'and the next statement of the same transaction knows:'
 SELECT r.rank, p.title AS product, app.because(r.reason) AS reason
 FROM kpx_recommend(9001::bigint, 'products', 5) r JOIN app.products p ON p.product_id = r.item_id ORDER BY r.rank;
 ROLLBACK;

@@ -68,9 +68,10 @@ kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value)
 
 	if (kind == KPX_ID_INT)
 	{
-		Oid base = getBaseType(type);
-
-		id.number = base == INT8OID ? DatumGetInt64(value) : base == INT4OID ? DatumGetInt32(value)
+		/* Called for every row: only domains need the catalog. */
+		if (type != INT8OID && type != INT4OID && type != INT2OID)
+			type = getBaseType(type);
+		id.number = type == INT8OID ? DatumGetInt64(value) : type == INT4OID ? DatumGetInt32(value)
 																			 : DatumGetInt16(value);
 	}
 	else if (kind == KPX_ID_UUID)

@@ -1,7 +1,7 @@
 -- ingest: from rows to interactions. Weights are observed through kpx_explain.weight.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(35);
+SELECT plan(37);
 CREATE SCHEMA app;
 CREATE TABLE app.items (id bigint PRIMARY KEY);
 INSERT INTO app.items SELECT generate_series(1, 9);
@@ -132,5 +132,14 @@ SELECT kpx_add_events('txt', 'app.te', 'view', 'u', 'i') AS txt \gset
 SELECT is(app.trained('txt'), '3 users, 6 items, 6 interactions', 'text ids are told apart by their bytes');
 INSERT INTO app.te VALUES (repeat('x', 10000000), 'a');
 SELECT is(left(app.error($$SELECT app.trained('txt')$$), 5), '54000', 'an id of 10 MB');
+
+-- integer ids lie in an array as far as they are dense, and in a hash table else: neither twice nor lost
+TRUNCATE app.e;
+INSERT INTO app.e SELECT CASE WHEN n % 100 = 0 THEN 30000 + n % 1000 WHEN n % 100 = 1 THEN -n ELSE n / 2 END, (n * 7919) % 50000 FROM generate_series(1, 60000) n;
+INSERT INTO app.e SELECT 30000 + n, 40000000000 + n % 10 FROM generate_series(0, 999) n;
+INSERT INTO app.e SELECT 60000000, n FROM generate_series(0, 49999) n;
+SELECT is(app.trained('m'), (SELECT format('%s users, %s items, %s interactions', count(DISTINCT u), count(DISTINCT i), count(DISTINCT (u, i))) FROM app.e),
+	'dense, sparse, negative and huge integers');
+SELECT results_eq('SELECT item_id::bigint FROM kpx_item_factors(''m'') ORDER BY 1', 'SELECT DISTINCT i FROM app.e ORDER BY 1', 'every id is itself again');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- recommend: answers and all their options.
 BEGIN;
-SELECT plan(75);
+SELECT plan(76);
 \ir fixture.psql
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses')$$, '55000', 'module "courses" has no active model', 'before training');
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
@@ -110,6 +110,20 @@ SELECT is_empty($$SELECT * FROM kpx_explain(999::bigint, 'courses', 1::bigint)$$
 SELECT is_empty($$SELECT * FROM kpx_explain(3::bigint, 'courses', 4444::bigint)$$, 'an unknown item neither');
 SELECT is(kpx_score(3::bigint, 'courses', 4444::bigint), 0::real, 'kpx_score of an unknown item is 0');
 SELECT is(kpx_score(3::bigint, 'videos', 'v3'::text), (SELECT score FROM kpx_recommend(3::bigint, 'videos', NULL::text, 100, candidates => ARRAY['v3'])), 'kpx_score of text items');
+
+-- kpx_score keeps a user's vector within a statement only: PL/pgSQL keeps the call between statements
+CREATE FUNCTION app.scores() RETURNS real[] LANGUAGE plpgsql AS $$
+DECLARE s real; all_scores real[];
+BEGIN
+	FOR n IN 1..3 LOOP
+		INSERT INTO app.orders VALUES (888, n * 3, now());
+		s := kpx_score(888::bigint, 'courses', 3::bigint);
+		all_scores := all_scores || s;
+	END LOOP;
+	RETURN all_scores;
+END $$;
+CREATE TEMP TABLE looped AS SELECT app.scores() AS x;
+SELECT ok(x[1] <> x[2] AND x[2] <> x[3] AND x[3] = kpx_score(888::bigint, 'courses', 3::bigint), 'each row of the loop counts') FROM looped;
 
 -- kpx_recommend_from: the same fold-in without a user
 SELECT ok((SELECT bool_and(item_id % 3 = 1) FROM kpx_recommend_from(ARRAY[1, 4]::bigint[], 'products', 'courses', 5)), 'a cart of products gets courses');

@@ -1,0 +1,229 @@
+/*
+ * request.c
+ *	  What one call asks for: its arguments, model, user and candidates.
+ */
+#include "request.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+char *
+kpx_text_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be NULL", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+int
+kpx_count_argument(FunctionCallInfo fcinfo, int n, const char *name, int otherwise, int low)
+{
+	int value = PG_ARGISNULL(n) ? otherwise : PG_GETARG_INT32(n);
+
+	if (value < low)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be at least %d, found %d", name, low, value)));
+	return value;
+}
+
+/* The module's active model, or the one asked for. */
+void
+kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument)
+{
+	int64 id;
+
+	kpx_require_blas();
+	q->registry = kpx_registry();
+	q->module = kpx_find_module(q->registry, module);
+	id = PG_ARGISNULL(model_argument) ? q->module->active_model : PG_GETARG_INT64(model_argument);
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no active model", module),
+				 errhint("Train one: SELECT * FROM kpx_train(%s);", quote_literal_cstr(module))));
+	q->model = kpx_model(q->registry, id);
+	q->target = kpx_model_module(q->model, module);
+	q->workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_solve_workspace_size(q->model->fixed.factors), 1);
+}
+
+/* The answer's item type must be able to hold the module's ids. */
+void
+kpx_request_item_type(KpxRequest *q, Oid type)
+{
+	KpxIdKind kind = q->target->ids.kind;
+	KpxIdKind wanted;
+
+	if (q->target->items > 0 && (!kpx_id_kind(type, &wanted) || (wanted != kind && wanted != KPX_ID_TEXT)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("items of module \"%s\" have %s ids, the answer would have type %s",
+						q->target->name, kpx_id_kind_name(kind), format_type_be(type)),
+				 errhint("Pass a witness of the right type: item_type => NULL::%s.",
+						 format_type_be(kpx_id_kind_type(kind)))));
+	q->item_type = type;
+}
+
+/* A value the caller gave as an id of the expected kind; text stands for any kind when from_text. */
+KpxId
+kpx_id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const char *what)
+{
+	KpxIdKind kind;
+
+	if (from_text && expected != KPX_ID_TEXT && type == TEXTOID)
+		return kpx_id_from_text(expected, TextDatumGetCString(value));
+	if (!kpx_id_kind(type, &kind) || kind != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s has type %s, expected %s ids", what, format_type_be(type), kpx_id_kind_name(expected)),
+				 errhint("Cast it, for instance: %s::%s.", what, format_type_be(kpx_id_kind_type(expected)))));
+	if (kind == KPX_ID_TEXT)
+		value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
+	return kpx_id_from_datum(kind, type, value);
+}
+
+/* An argument declared "any" that must be an array of ids; an untyped literal is read as one. */
+static ArrayType *
+array_argument(FunctionCallInfo fcinfo, int n, const char *name, KpxIdKind expected)
+{
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, n);
+
+	if (type == UNKNOWNOID)
+		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, PG_GETARG_CSTRING(n), kpx_id_kind_type(expected), -1));
+	if (!OidIsValid(get_element_type(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("argument \"%s\" must be an array of item ids, found type %s", name, format_type_be(type)),
+				 errhint("Write ARRAY[...] or '{...}'.")));
+	return PG_GETARG_ARRAYTYPE_P(n);
+}
+
+/* Elements of an array argument as ids. */
+KpxId *
+kpx_id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n)
+{
+	Oid type = ARR_ELEMTYPE(array);
+	int16 length;
+	bool by_value;
+	char align;
+	Datum *elements;
+	bool *nulls;
+	KpxId *ids;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("argument \"%s\" must be a one-dimensional array", what)));
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, n);
+	ids = kpx_alloc(CurrentMemoryContext, Max(*n, 1), sizeof(KpxId));
+	for (int i = 0; i < *n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not contain NULL", what)));
+		ids[i] = kpx_id_argument(elements[i], type, expected, from_text, what);
+	}
+	return ids;
+}
+
+/* Sets or clears the bits of the items that array argument n names; unknown items are passed over. */
+static void
+mark_items(KpxRequest *q, FunctionCallInfo fcinfo, int n, const char *name, bool from_text, bool excluded)
+{
+	KpxIdKind kind = q->target->ids.kind;
+	int n_ids;
+	KpxId *ids = kpx_id_array_argument(array_argument(fcinfo, n, name, kind), kind, from_text, name, &n_ids);
+
+	for (int i = 0; i < n_ids; i++)
+	{
+		int64 index = kpx_ids_find(&q->target->ids, ids[i]);
+
+		if (index >= 0 && excluded)
+			kpx_bit_set(q->excluded, (size_t) index);
+		else if (index >= 0)
+			kpx_bit_clear(q->excluded, (size_t) index);
+	}
+}
+
+/* KpxRequest-level choice: q->excluded from candidates and exclude. */
+void
+kpx_request_candidates(KpxRequest *q, FunctionCallInfo fcinfo, int candidates, int exclude, bool from_text)
+{
+	size_t bytes = ((size_t) q->target->items + 7) / 8;
+
+	q->excluded = palloc0(Max(bytes, 1));
+	if (!PG_ARGISNULL(candidates))
+	{
+		memset(q->excluded, 0xFF, bytes);
+		mark_items(q, fcinfo, candidates, "candidates", from_text, false);
+	}
+	if (!PG_ARGISNULL(exclude))
+		mark_items(q, fcinfo, exclude, "exclude", from_text, true);
+}
+
+void
+kpx_request_fold_in(KpxRequest *q, KpxTaste *taste)
+{
+	taste->x = NULL;
+	if (taste->history.n == 0)
+		return;
+	taste->x = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(q->model->fixed.factors), sizeof(float));
+	if (kpx_fold_in(&q->model->fixed, taste->history.index, taste->history.weight, taste->history.n, q->workspace, taste->x) != KPX_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the user's events have weights that are too extreme")));
+}
+
+KpxTaste
+kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind)
+{
+	KpxTaste taste;
+
+	taste.history = *kpx_history_read(q->registry, q->model, &user, 1, kind);
+	kpx_request_fold_in(q, &taste);
+	return taste;
+}
+
+/*
+ * The k + skip best that are not excluded and are available now, best first: asks the
+ * item table about the best candidates, and about more when some are not.
+ */
+size_t
+kpx_request_best(KpxRequest *q, const float *score, uint8 *excluded, KpxHit **hits)
+{
+	size_t wanted = (size_t) Min((uint64) q->k + q->skip, q->target->items);
+	size_t ask = wanted + 8;
+	size_t found = 0;
+	KpxHit *good = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
+
+	*hits = good;
+	while (found < wanted)
+	{
+		KpxHit *candidate = kpx_alloc(CurrentMemoryContext, Min(ask, q->target->items), sizeof(KpxHit));
+		size_t n = kpx_topk(score, q->target->items, excluded, Min(ask, q->target->items), candidate);
+		KpxId *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
+		bool *keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
+
+		CHECK_FOR_INTERRUPTS();
+		if (n == 0)
+			break;
+		for (size_t i = 0; i < n; i++)
+			ids[i] = kpx_ids_get(&q->target->ids, candidate[i].item);
+		kpx_items_available(q->module, q->target->ids.kind, ids, (int) n, keep);
+		for (size_t i = 0; i < n; i++)
+		{
+			kpx_bit_set(excluded, candidate[i].item);
+			if (keep[i] && found < wanted)
+				good[found++] = candidate[i];
+		}
+		if (n < Min(ask, q->target->items))
+			break;
+		ask = Min(ask * 4, 100000);
+		pfree(candidate);
+		pfree(ids);
+		pfree(keep);
+	}
+	return found;
+}

@@ -1,0 +1,71 @@
+/*
+ * request.h
+ *	  What one call asks for: its arguments, model, user and candidates.
+ */
+#ifndef KPX_REQUEST_H
+#define KPX_REQUEST_H
+
+#include "kpxrec.h"
+
+#include "utils/array.h"
+
+#include "core/topk.h"
+#include "history.h"
+#include "model.h"
+#include "registry.h"
+
+/* What one call works on. */
+typedef struct KpxRequest
+{
+	KpxRegistry *registry;
+	KpxModule *module;
+	KpxModel *model;
+	KpxModelModule *target;
+	int k;
+	int skip;
+	bool keep_seen;
+	Oid item_type; /* of the answer */
+	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
+	void *workspace; /* of the solver */
+} KpxRequest;
+
+/* What a user did, and the vector it folds into; x is NULL when there is nothing: popularity. */
+typedef struct KpxTaste
+{
+	KpxHistory history;
+	float *x;
+} KpxTaste;
+
+/* Argument n as a C string; 22004 when NULL. */
+extern char *kpx_text_argument(FunctionCallInfo fcinfo, int n, const char *name);
+
+/* Argument n, or otherwise when NULL; 22023 below low. */
+extern int kpx_count_argument(FunctionCallInfo fcinfo, int n, const char *name, int otherwise, int low);
+
+/* A value the caller gave as an id of the expected kind; text stands for any kind when from_text. 42804. */
+extern KpxId kpx_id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const char *what);
+
+/* Elements of an array argument as ids; 22004 for NULLs, 2202E for more than one dimension. */
+extern KpxId *kpx_id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n);
+
+/* The module's active model, or the one in argument model_argument; 55000 without. */
+extern void kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument);
+
+/* The answer's item type, which must be able to hold the module's ids; 42804. */
+extern void kpx_request_item_type(KpxRequest *q, Oid type);
+
+/* Sets excluded from the arguments candidates and exclude. */
+extern void kpx_request_candidates(KpxRequest *q, FunctionCallInfo fcinfo, int candidates, int exclude, bool from_text);
+
+/* Sets taste->x from taste->history. */
+extern void kpx_request_fold_in(KpxRequest *q, KpxTaste *taste);
+extern KpxTaste kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind);
+
+/*
+ * The k + skip best of score[target->items] that are not excluded and are available now,
+ * best first; returns how many. Asks the item table about the best candidates, and about
+ * more when some are not available. excluded is overwritten.
+ */
+extern size_t kpx_request_best(KpxRequest *q, const float *score, uint8 *excluded, KpxHit **hits);
+
+#endif /* KPX_REQUEST_H */

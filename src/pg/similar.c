@@ -1,0 +1,94 @@
+/*
+ * similar.c
+ *	  kpx_similar: items whose factors point the same way.
+ */
+#include "kpxrec.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+
+#include "request.h"
+
+/* Cosine of each target item with item (an index of the model). */
+static float *
+cosines(const KpxRequest *q, uint32 item)
+{
+	size_t ld = kpx_ld(q->model->fixed.factors);
+	const float *matrix = q->model->fixed.matrix;
+	float *score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	float own;
+
+	kpx_scores(matrix, ld, item, item + 1, matrix + item * ld, &own);
+	kpx_scores(matrix + q->target->base * ld, ld, 0, q->target->items, matrix + item * ld, score);
+	for (uint32 i = 0; i < q->target->items; i++)
+	{
+		float norm;
+
+		kpx_scores(matrix + (q->target->base + i) * ld, ld, 0, 1, matrix + (q->target->base + i) * ld, &norm);
+		score[i] = norm > 0 && own > 0 ? score[i] / sqrtf(norm * own) : 0;
+	}
+	return score;
+}
+
+static Datum
+similar(FunctionCallInfo fcinfo, int first, Oid item_type, bool from_text)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	KpxRequest q = {0};
+	KpxModelModule *source;
+	char *module;
+	int64 item;
+	uint8 *excluded;
+	KpxHit *hits;
+	size_t n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	module = kpx_text_argument(fcinfo, 1, "module");
+	kpx_request_open(&q, PG_ARGISNULL(first + 1) ? module : text_to_cstring(PG_GETARG_TEXT_PP(first + 1)), fcinfo, first + 2);
+	q.k = kpx_count_argument(fcinfo, first, "k", 10, 1);
+	kpx_request_item_type(&q, item_type);
+	source = kpx_model_module(q.model, module);
+	item = kpx_ids_find(&source->ids, kpx_id_argument(PG_GETARG_DATUM(0), from_text ? TEXTOID : get_fn_expr_argtype(fcinfo->flinfo, 0),
+													  source->ids.kind, from_text, "item_id"));
+	if (item < 0)
+		return (Datum) 0;
+	excluded = palloc0(Max(((size_t) q.target->items + 7) / 8, 1));
+	if (source == q.target)
+		kpx_bit_set(excluded, (size_t) item);
+	n = kpx_request_best(&q, cosines(&q, source->base + (uint32) item), excluded, &hits);
+	for (size_t i = 0; i < n; i++)
+	{
+		Datum values[3];
+		bool nulls[3] = {false};
+
+		values[0] = Int32GetDatum((int32) i + 1);
+		values[1] = kpx_id_to_datum(q.target->ids.kind, kpx_ids_get(&q.target->ids, hits[i].item), q.item_type);
+		values[2] = Float4GetDatum(hits[i].score);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(kpx_similar);
+Datum
+kpx_similar(PG_FUNCTION_ARGS)
+{
+	return similar(fcinfo, 2, get_fn_expr_argtype(fcinfo->flinfo, 0), false);
+}
+
+PG_FUNCTION_INFO_V1(kpx_similar_typed);
+Datum
+kpx_similar_typed(PG_FUNCTION_ARGS)
+{
+	return similar(fcinfo, 3, get_fn_expr_argtype(fcinfo->flinfo, 2), false);
+}
+
+PG_FUNCTION_INFO_V1(kpx_similar_text);
+Datum
+kpx_similar_text(PG_FUNCTION_ARGS)
+{
+	return similar(fcinfo, 2, TEXTOID, true);
+}

@@ -9,6 +9,9 @@
 
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
+/* LEVEL(name)(arguments) confuses the formatter when the call breaks its line. */
+#define CALL(name, ...) LEVEL(name)(__VA_ARGS__)
+
 static TARGET void
 LEVEL(scale)(const float *diagonal, size_t ld, float a, float ridge, float *scale)
 {
@@ -79,8 +82,7 @@ LEVEL(transpose)(const float *from, size_t ld, size_t n, float *to, size_t ldk)
 	for (size_t k = 0; k < ld; k += 8)
 	{
 		for (size_t j = 0; j < whole; j += 8)
-			LEVEL(transpose_block)
-			(from + j * ld + k, ld, to + k * ldk + j, ldk);
+			CALL(transpose_block, from + j * ld + k, ld, to + k * ldk + j, ldk);
 		for (size_t i = k; i < k + 8; i++)
 		{
 			for (size_t j = whole; j < n; j++)
@@ -133,19 +135,16 @@ LEVEL(update)(const float *a, size_t lda, size_t rows, size_t first, size_t n, f
 
 		if (TILE_LINES == 2)
 			for (; j + KPX_LANE < n; j += 2 * KPX_LANE)
-				LEVEL(tile)
-				(a, lda, rows, i, j, c, ldc, 2, subtract);
+				CALL(tile, a, lda, rows, i, j, c, ldc, 2, subtract);
 		for (; j < n; j += KPX_LANE)
-			LEVEL(tile)
-			(a, lda, rows, i, j, c, ldc, 1, subtract);
+			CALL(tile, a, lda, rows, i, j, c, ldc, 1, subtract);
 	}
 }
 
 static TARGET void
 LEVEL(gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc)
 {
-	LEVEL(update)
-	(a, lda, rows, 0, n, c, ldc, false);
+	CALL(update, a, lda, rows, 0, n, c, ldc, false);
 }
 
 INLINE float
@@ -168,7 +167,7 @@ LEVEL(dot)(const float *a, const float *b, size_t ld)
 
 	for (size_t k = 0; k < ld; k += KPX_LANE)
 		sum += *(const KpxVec *) (a + k) * *(const KpxVec *) (b + k);
-	return LEVEL(sum)(&sum);
+	return CALL(sum, &sum);
 }
 
 static TARGET void
@@ -181,7 +180,7 @@ LEVEL(gram_few)(const float *a, size_t ld, size_t n, float *c, size_t ldc)
 
 			for (size_t k = 0; k < ld; k += KPX_LANE)
 				sum += *(const KpxVec *) (a + i * ld + k) * *(const KpxVec *) (a + j * ld + k);
-			c[i * ldc + j] = LEVEL(sum)(&sum);
+			c[i * ldc + j] = CALL(sum, &sum);
 		}
 }
 
@@ -222,11 +221,10 @@ LEVEL(cholesky)(float *a, size_t ld, size_t n)
 	{
 		size_t last = first + 8 < n ? first + 8 : n;
 
-		if (!LEVEL(factor_panel)(a, ld, first, last, n))
+		if (!CALL(factor_panel, a, ld, first, last, n))
 			return false;
 		if (last < n)
-			LEVEL(update)
-			(a + first * ld, ld, 8, last, n, a, ld, true);
+			CALL(update, a + first * ld, ld, 8, last, n, a, ld, true);
 	}
 	return true;
 }
@@ -241,7 +239,7 @@ LEVEL(solve_line)(const float *u, size_t ld, size_t begin, size_t end, size_t n,
 
 		for (size_t j = begin + KPX_LANE; j < n; j += KPX_LANE)
 			sum += *(const KpxVec *) (u + p * ld + j) * *(const KpxVec *) (b + j);
-		b[p] -= LEVEL(sum)(&sum);
+		b[p] -= CALL(sum, &sum);
 	}
 	for (size_t p = end; p-- > begin;)
 	{
@@ -271,8 +269,7 @@ LEVEL(cholesky_solve)(const float *u, size_t ld, size_t n, float *b)
 		b[j] = 0;
 	for (size_t begin = (n - 1) & ~(size_t) (KPX_LANE - 1);; begin -= KPX_LANE)
 	{
-		LEVEL(solve_line)
-		(u, ld, begin, begin + KPX_LANE < n ? begin + KPX_LANE : n, n, b);
+		CALL(solve_line, u, ld, begin, begin + KPX_LANE < n ? begin + KPX_LANE : n, n, b);
 		if (begin == 0)
 			break;
 	}
@@ -324,7 +321,7 @@ LEVEL(scores)(const float *items, size_t ld, size_t rows, const float *x, float 
 
 		for (size_t k = 0; k < ld; k += KPX_LANE)
 			sum += *(const KpxVec *) (items + row * ld + k) * *(const KpxVec *) (x + k);
-		score[row] = LEVEL(sum)(&sum);
+		score[row] = CALL(sum, &sum);
 	}
 }
 
@@ -350,6 +347,7 @@ static const KpxKernels LEVEL(kernels) = {
 	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(next_above)};
 
 #undef AHEAD
+#undef CALL
 #undef INLINE
 #undef TARGET
 #undef LEVEL

@@ -88,11 +88,11 @@ build_and_install() {
 	$sudo make -s PG_CONFIG="$PG_CONFIG" install >/dev/null || exit 1
 }
 
-# step NAME COMMAND...: runs it, counts it. ONLY=word runs the steps with this word in their names.
+# step NAME COMMAND...: runs it, counts it. ONLY=regexp runs the steps whose names match.
 step() {
 	local name=$1
 	shift
-	[[ "$name" == *"${ONLY:-}"* ]] || return 0
+	[[ "$name" =~ ${ONLY:-} ]] || return 0
 	if "$@"; then
 		passed=$((passed + 1))
 		echo "ok      $name"

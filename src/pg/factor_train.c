@@ -24,7 +24,7 @@
 #include "utils/wait_event.h"
 
 #include "core/ingest.h"
-#include "segment.h"
+#include "shared_memory.h"
 
 #define GRAM_SLOTS 16
 #define CHUNK_ENTRIES 16384

@@ -18,7 +18,7 @@
 #include "storage/shmem.h"
 #include "utils/uuid.h"
 
-#include "segment.h"
+#include "shared_memory.h"
 
 #define SLOTS 64
 

@@ -1,9 +1,9 @@
 /*
- * segment.h
+ * shared_memory.h
  *	  A segment of dynamic shared memory, if there is room for one.
  */
-#ifndef KPX_SEGMENT_H
-#define KPX_SEGMENT_H
+#ifndef KPX_SHARED_MEMORY_H
+#define KPX_SHARED_MEMORY_H
 
 #include "kpxrec.h"
 
@@ -16,4 +16,4 @@
  */
 extern dsm_segment *kpx_segment_create(size_t bytes);
 
-#endif /* KPX_SEGMENT_H */
+#endif /* KPX_SHARED_MEMORY_H */

@@ -1,10 +1,10 @@
 /*
- * segment.c
+ * shared_memory.c
  *	  A segment of dynamic shared memory, if there is room for one.
  *
  * dsm_create raises an error when memory is short; it is caught in a subtransaction.
  */
-#include "segment.h"
+#include "shared_memory.h"
 
 #include "access/xact.h"
 #include "utils/resowner.h"

@@ -102,20 +102,24 @@ kpx_id_to_cstring(KpxIdKind kind, KpxId id)
 	return pnstrdup(id.bytes, id.length);
 }
 
-Datum
-kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
+static Datum
+base_datum(KpxIdKind kind, KpxId id, Oid base)
 {
-	Oid base = getBaseType(type);
 	KpxIdKind wanted;
 
-	if (kpx_id_kind(type, &wanted) && wanted != kind && wanted == KPX_ID_TEXT)
+	if (!kpx_id_kind(base, &wanted) || (wanted != kind && wanted != KPX_ID_TEXT))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s ids cannot be given as type %s", kpx_id_kind_name(kind), format_type_be(base)),
+				 errhint("Pass a witness of the right type: item_type => NULL::%s.", format_type_be(kpx_id_kind_type(kind)))));
+	if (wanted != kind)
 		return CStringGetTextDatum(kpx_id_to_cstring(kind, id));
 	if (kind == KPX_ID_INT)
 	{
 		if ((base == INT4OID && id.number != (int32) id.number) || (base == INT2OID && id.number != (int16) id.number))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("item id " INT64_FORMAT " is out of range for type %s", id.number, format_type_be(type)),
+					 errmsg("item id " INT64_FORMAT " is out of range for type %s", id.number, format_type_be(base)),
 					 errhint("Pass the user id as bigint, for instance 42::bigint, or a witness: item_type => NULL::bigint.")));
 		return base == INT8OID ? Int64GetDatum(id.number) : base == INT4OID ? Int32GetDatum((int32) id.number)
 																			: Int16GetDatum((int16) id.number);
@@ -128,6 +132,17 @@ kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
 		return UUIDPGetDatum(uuid);
 	}
 	return PointerGetDatum(cstring_to_text_with_len(id.bytes, id.length));
+}
+
+Datum
+kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
+{
+	Oid base = getBaseType(type);
+	Datum value = base_datum(kind, id, base);
+
+	if (base != type)
+		domain_check(value, false, type, NULL, NULL);
+	return value;
 }
 
 KpxId

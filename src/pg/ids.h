@@ -47,7 +47,7 @@ extern Oid kpx_id_kind_type(KpxIdKind kind);
 
 /* value must be of a type of this kind, not NULL, and detoasted if text. Errors: 54000 for ids that are too long. */
 extern KpxId kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value);
-/* An id as a value of type (of the same kind, or text); 22003 when it does not fit. */
+/* An id as a value of type; 42804 when that is neither of the same kind nor text, 22003 when it does not fit. */
 extern Datum kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type);
 extern char *kpx_id_to_cstring(KpxIdKind kind, KpxId id);
 /* Reads text as an id of this kind; what the type's input function raises. */

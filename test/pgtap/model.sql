@@ -1,6 +1,6 @@
 -- model: versions, activation, dropping, stored blocks, caches.
 BEGIN;
-SELECT plan(36);
+SELECT plan(45);
 \ir fixture.psql
 SELECT model AS one FROM kpx_train(ARRAY['courses', 'products'], params => app.small(), name => 'm') \gset
 SELECT model AS two FROM kpx_train(ARRAY['courses', 'products'], params => app.small() || '{"seed": 2}', name => 'm') \gset
@@ -48,6 +48,13 @@ SELECT ok((SELECT abs(sum(a * b) / sqrt(sum(a * a) * sum(b * b)) - (SELECT score
 SELECT set_eq($$SELECT item_id FROM kpx_item_factors('courses')$$, 'SELECT id::text FROM app.courses', 'as text without a witness');
 SELECT throws_ok($$SELECT * FROM kpx_item_factors('videos')$$, '55000', NULL, 'no model');
 SELECT is_empty($$SELECT * FROM kpx_item_factors(NULL)$$, 'NULL');
+SELECT throws_ok(format($$SELECT * FROM kpx_item_factors('courses', item_type => NULL::%s)$$, t), '42804', NULL, 'ids as ' || t)
+FROM unnest('{uuid,numeric,jsonb,bigint[],record,"char"}'::text[]) t;
+CREATE DOMAIN app.course_id AS integer CHECK (VALUE > 0);
+CREATE DOMAIN app.small_course AS integer CHECK (VALUE < 20);
+SELECT set_eq($$SELECT item_id FROM kpx_item_factors('courses', item_type => NULL::app.course_id)$$, 'SELECT id FROM app.courses', 'ids as a domain');
+SELECT throws_ok($$SELECT * FROM kpx_item_factors('courses', item_type => NULL::app.small_course)$$, '23514', NULL, 'whose constraint holds');
+SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', item_type => NULL::app.small_course, k => 100)$$, '23514', NULL, 'in answers too');
 
 -- damaged blocks: an error that names the model, never a crash, whichever byte it is
 SELECT kpx_drop_model(model) FROM kpx_models WHERE model <> :two \g /dev/null

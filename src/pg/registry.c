@@ -3,9 +3,9 @@
  *	  The registered modules and event sources, cached in the session.
  *
  * Answers need them on every call, so each backend keeps a copy, dropped when the
- * tables change (relcache invalidation, sent by statement triggers on them). A copy
- * that was replaced may still be in use further up the stack: it lives until the
- * transaction ends.
+ * tables change (relcache invalidation, sent by statement triggers on them) or a
+ * registered relation does. A copy that was replaced may still be in use further up the
+ * stack: it lives until the transaction ends.
  */
 #include "registry.h"
 
@@ -16,6 +16,7 @@
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 static KpxRegistry *current = NULL;
@@ -27,14 +28,42 @@ static Oid watched[4];
 static const char *const watched_names[4] = {"module", "event_source", "model", "active_model"};
 
 static void
+forget(void)
+{
+	valid = false;
+	generation++;
+}
+
+/* Item tables and event sources too: the plans kept for them name them, and their columns' types. */
+static bool
+is_registered(Oid relation)
+{
+	for (int m = 0; current && m < current->n_modules; m++)
+	{
+		const KpxModule *module = &current->modules[m];
+
+		if (module->items == relation)
+			return true;
+		for (int s = 0; s < module->n_sources; s++)
+			if (module->sources[s].relation == relation)
+				return true;
+	}
+	return false;
+}
+
+static void
 relcache_changed(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || relation == watched[0] || relation == watched[1] ||
-		relation == watched[2] || relation == watched[3])
-	{
-		valid = false;
-		generation++;
-	}
+		relation == watched[2] || relation == watched[3] || is_registered(relation))
+		forget();
+}
+
+/* A schema was renamed, perhaps. */
+static void
+namespace_changed(Datum arg, int cache, uint32 hash)
+{
+	forget();
 }
 
 static void
@@ -185,42 +214,38 @@ kpx_registry(void)
 	KpxCatalog catalog;
 	KpxRegistry *loaded;
 	MemoryContext context;
+	uint64 before;
 
 	if (valid)
 		return current;
 	if (!callbacks_registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
 		RegisterXactCallback(transaction_ended, NULL);
 		callbacks_registered = true;
 	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec registry", ALLOCSET_SMALL_SIZES);
+	before = generation;
 	kpx_catalog_begin(&catalog, true);
 	for (int i = 0; i < 4; i++)
 		watched[i] = get_relname_relid(watched_names[i], get_namespace_oid("kpx", false));
 	check_version();
-	valid = true; /* an invalidation while we read makes it false again */
-	PG_TRY();
-	{
-		context = AllocSetContextCreate(CacheMemoryContext, "kpxrec registry", ALLOCSET_SMALL_SIZES);
-		loaded = MemoryContextAllocZero(context, sizeof(KpxRegistry));
-		loaded->context = context;
-		load_modules(loaded);
-		load_sources(loaded);
-	}
-	PG_CATCH();
-	{
-		valid = false;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	loaded = MemoryContextAllocZero(context, sizeof(KpxRegistry));
+	loaded->context = context;
+	loaded->generation = before;
+	load_modules(loaded);
+	load_sources(loaded);
 	kpx_catalog_end(&catalog);
+	MemoryContextSetParent(context, CacheMemoryContext);
 	if (current)
 	{
 		current->next_stale = stale;
 		stale = current;
 	}
-	loaded->generation = generation;
 	current = loaded;
+	/* What changed while we read may not be in it: then it serves this call only. */
+	valid = generation == before;
 	return current;
 }
 
@@ -323,17 +348,20 @@ may_read_column(Oid relation, const char *column)
 bool
 kpx_may_read_sources(const KpxModule *module)
 {
+	bool any = false;
+
 	for (int i = 0; i < module->n_sources; i++)
 	{
 		const KpxSource *s = &module->sources[i];
 
 		if (get_rel_name(s->relation) == NULL)
 			continue;
+		any = true;
 		if (pg_class_aclcheck(s->relation, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 			continue;
 		if (!may_read_column(s->relation, s->user_id) || !may_read_column(s->relation, s->item_id) ||
 			!may_read_column(s->relation, s->occurred_at) || !may_read_column(s->relation, s->weight_column))
 			return false;
 	}
-	return true;
+	return any;
 }

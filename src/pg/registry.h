@@ -76,7 +76,10 @@ extern char *kpx_relation_sql(Oid relation, const char *relation_name, const cha
 /* Type of a column; 42703 listing nothing when it is not there. */
 extern Oid kpx_column_type(Oid relation, const char *column);
 
-/* Whether the current user may select the columns the sources of this module need. */
+/*
+ * Whether the current user may select the columns the sources of this module need; false
+ * when it has no source any more, so that nothing vouches for the user.
+ */
 extern bool kpx_may_read_sources(const KpxModule *module);
 
 /* Counts invalidations, for caches that hang on the registry. */

@@ -1,6 +1,6 @@
 -- module: what can be registered, what is refused and how, and what happens when tables change later.
 BEGIN;
-SELECT plan(61);
+SELECT plan(70);
 SET client_min_messages = warning;
 CREATE SCHEMA app;
 CREATE DOMAIN app.small_id AS integer;
@@ -98,6 +98,34 @@ SELECT throws_ok($$SELECT * FROM kpx_recommend(1, 'g')$$, '42P01', NULL, 'a drop
 ROLLBACK TO before;
 ALTER TABLE app.gone ALTER COLUMN w TYPE text USING 'heavy';
 SELECT throws_ok($$SELECT * FROM kpx_train('g')$$, '42804', NULL, 'a weight that became text');
+ROLLBACK TO before;
+
+-- the same when this session has answered before: plans are kept, and must not outlive what they name
+SELECT count(*) FROM kpx_recommend(1, 'g', keep_seen => true) \g /dev/null
+ALTER TABLE app.gone RENAME TO moved;
+SELECT isnt_empty($$SELECT * FROM kpx_recommend(1, 'g', keep_seen => true)$$, 'a renamed source is still read');
+CREATE TABLE app.gone (u int, i int, w float8);
+SELECT isnt_empty($$SELECT 1 FROM kpx_recommend(1, 'g', keep_seen => true) WHERE reason <> 'popular'$$, 'and not another one that took its name');
+ALTER TABLE app.items RENAME TO goods;
+SELECT isnt_empty($$SELECT * FROM kpx_recommend(1, 'g', keep_seen => true)$$, 'renamed items are still read');
+ALTER SCHEMA app RENAME TO shop;
+SELECT isnt_empty($$SELECT * FROM kpx_recommend(1, 'g', keep_seen => true)$$, 'in a renamed schema');
+ROLLBACK TO before;
+SELECT isnt_empty($$SELECT * FROM kpx_recommend(1, 'g', keep_seen => true)$$, 'and after a rollback');
+ALTER TABLE app.gone ALTER COLUMN i TYPE text;
+SELECT throws_ok($$SELECT * FROM kpx_recommend(1, 'g')$$, '42804', NULL, 'item ids that became text');
+ROLLBACK TO before;
+SELECT count(*) FROM kpx_recommend(1, 'g') \g /dev/null
+ALTER TABLE app.gone ALTER COLUMN u TYPE text;
+SELECT throws_ok($$SELECT * FROM kpx_recommend(1, 'g')$$, '42804', NULL, 'user ids that became text');
+ROLLBACK TO before;
+SELECT count(*) FROM kpx_recommend(1, 'g') \g /dev/null
+ALTER TABLE app.gone DROP COLUMN i;
+SELECT throws_ok($$SELECT * FROM kpx_recommend(1, 'g')$$, '42703', NULL, 'a dropped column');
+ROLLBACK TO before;
+SELECT count(*) FROM kpx_recommend(1, 'g') \g /dev/null
+DROP TABLE app.gone;
+SELECT throws_ok($$SELECT * FROM kpx_recommend(1, 'g')$$, '42P01', NULL, 'a dropped source');
 ROLLBACK TO before;
 
 -- dropping

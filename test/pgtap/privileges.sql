@@ -1,7 +1,7 @@
 -- privileges: every read is the caller's; what is registered and trained is the owner's.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(49);
+SELECT plan(52);
 CREATE ROLE tap_shop;
 CREATE ROLE tap_videos;
 CREATE ROLE tap_nobody;
@@ -37,6 +37,18 @@ SELECT throws_ok('SELECT * FROM kpx.model', '42501', NULL, 'but not the tables b
 SELECT throws_ok('SELECT * FROM kpx.model_block', '42501', NULL, 'nor their blocks');
 SELECT throws_ok('SELECT kpx.invalidate()', '42501', NULL, 'nor internal functions');
 RESET ROLE;
+
+-- a module whose sources were dropped has none whose privileges could open its model to others
+SAVEPOINT sources;
+SELECT kpx_drop_events(:orders) \g /dev/null
+SET ROLE tap_nobody;
+SELECT is(left(error($$SELECT * FROM kpx_item_factors('shop')$$), 5), '42501', 'a model without sources is its owner''s alone');
+SELECT is_empty('SELECT * FROM kpx_models', 'and seen by nobody else');
+ROLLBACK TO sources;
+DROP TABLE shop.orders;
+SET ROLE tap_nobody;
+SELECT is(left(error($$SELECT * FROM kpx_item_factors('shop')$$), 5), '42501', 'nor when the tables are gone');
+ROLLBACK TO sources;
 
 -- another ordinary role: nothing of it
 SET ROLE tap_nobody;

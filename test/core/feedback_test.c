@@ -1,0 +1,334 @@
+/* feedback_test.c: off-policy estimators against brute force and against a planted truth. */
+#include "test.h"
+
+#include "core/feedback.h"
+
+#define ROWS 1000
+#define ACTIONS 5
+
+static double
+raw(KpxEstimator e, const KpxLog *log, double clip, double switch_at)
+{
+	double top = 0;
+	double bottom = 0;
+
+	for (size_t i = 0; i < log->n; i++)
+	{
+		double w = log->probability[i] / log->propensity[i];
+		double r = log->reward[i];
+
+		if (e == KPX_CLIPPED_IPS || e == KPX_CLIPPED_SNIPS)
+			w = w > clip ? clip : w;
+		bottom += e == KPX_SNIPS || e == KPX_CLIPPED_SNIPS ? w : 1;
+		if (e == KPX_DIRECT)
+			top += log->direct[i];
+		else if (e == KPX_DR || e == KPX_SWITCH_DR)
+			top += log->baseline[i] + (e == KPX_SWITCH_DR && w > switch_at ? 0 : w * (r - log->predicted[i]));
+		else
+			top += w * r;
+	}
+	return top / bottom;
+}
+
+/* A log of ROWS rows, two contexts, ACTIONS actions, with a planted mean reward of each. */
+typedef struct Planted
+{
+	double reward[ROWS];
+	double propensity[ROWS];
+	double probability[ROWS];
+	double predicted[ROWS];
+	double baseline[ROWS];
+	double direct[ROWS];
+	uint32_t cell[ROWS];
+	uint32_t context[2 * ACTIONS];
+	double truth; /* of the judged policy, over the contexts' distribution */
+} Planted;
+
+static double
+planted_mean(int x, int a)
+{
+	return 0.1 + 0.15 * ((3 * x + 2 * a) % ACTIONS);
+}
+
+static double
+logging(int x, int a)
+{
+	return (1.0 + (a + x) % ACTIONS) / 15;
+}
+
+static double
+judged(int x, int a)
+{
+	return a == (2 * x + 1) % ACTIONS ? 0.6 : 0.1;
+}
+
+static void
+plant(Planted *p, uint64_t seed)
+{
+	p->truth = 0;
+	for (int c = 0; c < 2 * ACTIONS; c++)
+	{
+		p->context[c] = (uint32_t) c / ACTIONS;
+		p->truth += 0.5 * judged(c / ACTIONS, c % ACTIONS) * planted_mean(c / ACTIONS, c % ACTIONS);
+	}
+	for (uint64_t i = 0; i < ROWS; i++)
+	{
+		int x = kpx_uniform(seed, 1, i) < 0.5;
+		double u = kpx_uniform(seed, 2, i);
+		int a = 0;
+
+		while (a < ACTIONS - 1 && u >= logging(x, a))
+			u -= logging(x, a++);
+		p->reward[i] = kpx_uniform(seed, 3, i) < planted_mean(x, a);
+		p->propensity[i] = logging(x, a);
+		p->probability[i] = judged(x, a);
+		p->cell[i] = (uint32_t) (x * ACTIONS + a);
+		/* a model that is wrong: it does not know the context */
+		p->predicted[i] = 0.2 + 0.05 * a;
+		p->baseline[i] = 0;
+		for (int b = 0; b < ACTIONS; b++)
+			p->baseline[i] += judged(x, b) * (0.2 + 0.05 * b);
+		p->direct[i] = p->baseline[i];
+	}
+}
+
+static KpxLog
+planted_log(const Planted *p)
+{
+	return (KpxLog){ROWS, p->reward, p->propensity, p->probability, p->predicted, p->baseline, p->direct, NULL};
+}
+
+static KpxUnitSums
+total_of(const KpxUnitSums *sums, size_t units)
+{
+	KpxUnitSums total = {0};
+	double *to = (double *) &total;
+
+	for (size_t u = 0; u < units; u++)
+		for (size_t f = 0; f < sizeof(total) / sizeof(double); f++)
+			to[f] += ((const double *) &sums[u])[f];
+	return total;
+}
+
+static void
+test_against_brute_force(void)
+{
+	Planted *p = test_alloc(sizeof(Planted));
+	KpxUnitSums *sums = test_alloc(sizeof(KpxUnitSums) * ROWS);
+	KpxLog log;
+	KpxUnitSums total;
+	KpxLogFaults faults = {0};
+	KpxWeights weights = {0};
+	double sum = 0;
+	double squares = 0;
+
+	plant(p, 1);
+	log = planted_log(p);
+	kpx_log_check(&log, 0, ROWS, &faults);
+	CHECK_EQ(faults.not_finite + faults.propensity_zero + faults.propensity_above_one + faults.probability_outside, 0);
+	memset(sums, 0, sizeof(KpxUnitSums) * ROWS);
+	kpx_log_sums(&log, 2, 3, 0, 400, sums);
+	kpx_log_sums(&log, 2, 3, 400, ROWS, sums);
+	total = total_of(sums, ROWS);
+	for (int e = 0; e < KPX_ESTIMATORS; e++)
+		CHECK_NEAR(kpx_estimate(e, &total), raw(e, &log, 2, 3), 1e-12);
+	kpx_log_weights(&log, 2, 0, ROWS, &weights);
+	for (int i = 0; i < ROWS; i++)
+	{
+		sum += p->probability[i] / p->propensity[i];
+		squares += pow(p->probability[i] / p->propensity[i], 2);
+	}
+	CHECK_NEAR(kpx_effective_sample_size(weights.sum, weights.squares), sum * sum / squares, 1e-10);
+	test_check(weights.clipped_sum < weights.sum && weights.largest > 2, "clipping bites", __FILE__, __LINE__);
+	free(sums);
+	free(p);
+}
+
+/* Standard errors and the bootstrap agree with the spread over many logs; intervals cover. */
+static void
+test_coverage(void)
+{
+	enum
+	{
+		LOGS = 400,
+		REPLICATES = 200
+	};
+	Planted *p = test_alloc(sizeof(Planted));
+	KpxUnitSums *sums = test_alloc(sizeof(KpxUnitSums) * ROWS);
+	double *workspace;
+	int covered[KPX_ESTIMATORS] = {0};
+	int boot_covered = 0;
+	double mean[KPX_ESTIMATORS] = {0};
+	double squares[KPX_ESTIMATORS] = {0};
+	double errors[KPX_ESTIMATORS] = {0};
+	KpxCells cells = {2 * ACTIONS, 2, NULL, NULL};
+
+	workspace = test_alloc(kpx_cells_workspace(&cells) * sizeof(double));
+	for (uint64_t l = 0; l < LOGS; l++)
+	{
+		KpxLog log;
+		KpxUnitSums total;
+		double replicate[REPLICATES];
+
+		plant(p, 1000 + l);
+		log = planted_log(p);
+		log.predicted = NULL;
+		cells.cell = p->cell;
+		cells.context = p->context;
+		kpx_cells_fit(&log, &cells, 7, workspace, p->predicted, p->baseline, p->direct);
+		log = planted_log(p);
+		memset(sums, 0, sizeof(KpxUnitSums) * ROWS);
+		kpx_log_sums(&log, 100, 100, 0, ROWS, sums);
+		total = total_of(sums, ROWS);
+		for (int e = 0; e < KPX_ESTIMATORS; e++)
+		{
+			double value = kpx_estimate(e, &total);
+			double error = kpx_estimate_std_error(e, sums, ROWS);
+
+			covered[e] += fabs(value - p->truth) < 1.959964 * error;
+			mean[e] += value / LOGS;
+			squares[e] += value * value / LOGS;
+			errors[e] += error / LOGS;
+		}
+		if (l % 4 == 0)
+		{
+			for (uint64_t b = 0; b < REPLICATES; b++)
+			{
+				KpxUnitSums drawn = {0};
+
+				kpx_bootstrap_add(sums, ROWS, l, b, 0, 300, &drawn);
+				kpx_bootstrap_add(sums, ROWS, l, b, 300, ROWS, &drawn);
+				CHECK_NEAR(drawn.rows, ROWS, 0);
+				replicate[b] = kpx_estimate(KPX_SNIPS, &drawn);
+			}
+			CHECK_EQ(kpx_sort_values(replicate, REPLICATES), REPLICATES);
+			boot_covered += kpx_quantile(replicate, REPLICATES, 0.025) <= p->truth &&
+							p->truth <= kpx_quantile(replicate, REPLICATES, 0.975);
+		}
+	}
+	for (int e = 0; e < KPX_ESTIMATORS; e++)
+	{
+		double spread = sqrt(squares[e] - mean[e] * mean[e]);
+
+		/* 95 % of 400, +- 3.5 binomial standard errors */
+		CHECK(covered[e] >= 365 && covered[e] <= 395);
+		CHECK_NEAR(errors[e] / spread, 1, 0.15);
+		CHECK(fabs(mean[e] - p->truth) < 4 * spread / sqrt(LOGS));
+	}
+	CHECK(errors[KPX_DR] < errors[KPX_IPS]);
+	CHECK(boot_covered >= 86 && boot_covered <= 100);
+	free(workspace);
+	free(sums);
+	free(p);
+}
+
+/* A wrong model: direct is off, doubly robust is not. */
+static void
+test_wrong_model(void)
+{
+	Planted *p = test_alloc(sizeof(Planted));
+	KpxUnitSums *sums = test_alloc(sizeof(KpxUnitSums) * ROWS);
+	double direct = 0;
+	double robust = 0;
+
+	for (uint64_t l = 0; l < 200; l++)
+	{
+		KpxLog log;
+		KpxUnitSums total;
+
+		plant(p, 5000 + l);
+		log = planted_log(p);
+		memset(sums, 0, sizeof(KpxUnitSums) * ROWS);
+		kpx_log_sums(&log, 10, 10, 0, ROWS, sums);
+		total = total_of(sums, ROWS);
+		direct += kpx_estimate(KPX_DIRECT, &total) / 200;
+		robust += kpx_estimate(KPX_DR, &total) / 200;
+	}
+	CHECK(fabs(direct - p->truth) > 0.05);
+	CHECK(fabs(robust - p->truth) < 0.01);
+	free(sums);
+	free(p);
+}
+
+/* Units: duplicating every row inside its unit changes neither value nor standard error. */
+static void
+test_units(void)
+{
+	double reward[] = {1, 0, 2, 0, 5};
+	double propensity[] = {0.5, 0.25, 0.5, 1, 0.2};
+	double probability[] = {0.25, 0.5, 0.5, 1, 0.2};
+	double twice[3][10];
+	uint32_t unit[10];
+	KpxLog log = {5, reward, propensity, probability, NULL, NULL, NULL, NULL};
+	KpxLog doubled = {10, twice[0], twice[1], twice[2], NULL, NULL, NULL, unit};
+	KpxUnitSums a[5] = {{0}};
+	KpxUnitSums b[5] = {{0}};
+	KpxUnitSums total_a;
+	KpxUnitSums total_b;
+
+	for (uint32_t i = 0; i < 10; i++)
+	{
+		unit[i] = i / 2;
+		twice[0][i] = reward[i / 2];
+		twice[1][i] = propensity[i / 2];
+		twice[2][i] = probability[i / 2];
+	}
+	kpx_log_sums(&log, 10, 10, 0, 5, a);
+	kpx_log_sums(&doubled, 10, 10, 0, 10, b);
+	total_a = total_of(a, 5);
+	total_b = total_of(b, 5);
+	for (int e = KPX_IPS; e <= KPX_CLIPPED_SNIPS; e++)
+	{
+		CHECK_NEAR(kpx_estimate(e, &total_a), kpx_estimate(e, &total_b), 1e-12);
+		CHECK_NEAR(kpx_estimate_std_error(e, a, 5), kpx_estimate_std_error(e, b, 5), 1e-12);
+	}
+	CHECK(isnan(kpx_estimate(KPX_DR, &total_a)));
+	CHECK(isnan(kpx_estimate_std_error(KPX_DR, a, 5)));
+}
+
+static void
+test_edges(void)
+{
+	double reward[] = {1, 1, 1, 1, 1};
+	double propensity[] = {0, NAN, 0.5, 1.5, -1};
+	double probability[] = {0.5, 0.5, 1.5, 0.5, -0.5};
+	double none[] = {0, 0};
+	double half[] = {0.5, 0.5};
+	double values[] = {3, NAN, 1, 2};
+	KpxLog bad = {5, reward, propensity, probability, NULL, NULL, NULL, NULL};
+	KpxLog weightless = {2, reward, half, none, NULL, NULL, NULL, NULL};
+	KpxLogFaults faults = {0};
+	KpxUnitSums sums[2] = {{0}};
+	KpxUnitSums total = {0};
+
+	kpx_log_check(&bad, 0, 5, &faults);
+	CHECK_EQ(faults.not_finite, 1);
+	CHECK_EQ(faults.propensity_zero, 2);
+	CHECK_EQ(faults.propensity_above_one, 1);
+	CHECK_EQ(faults.probability_outside, 2);
+	CHECK(isnan(kpx_estimate(KPX_IPS, &total)));
+	CHECK(isnan(kpx_estimate_std_error(KPX_IPS, sums, 0)));
+	kpx_log_sums(&weightless, 10, 10, 0, 2, sums);
+	total = total_of(sums, 2);
+	CHECK_NEAR(kpx_estimate(KPX_IPS, &total), 0, 0);
+	CHECK(isnan(kpx_estimate(KPX_SNIPS, &total)));
+	CHECK(isnan(kpx_estimate_std_error(KPX_SNIPS, sums, 2)));
+	CHECK(isnan(kpx_estimate_std_error(KPX_IPS, sums, 1)));
+	CHECK_NEAR(kpx_effective_sample_size(0, 0), 0, 0);
+	CHECK_EQ(kpx_sort_values(values, 4), 3);
+	CHECK_NEAR(kpx_quantile(values, 3, 0.25), 1.5, 1e-12);
+	CHECK_NEAR(kpx_quantile(values, 3, 1), 3, 0);
+	CHECK(isnan(kpx_quantile(values, 0, 0.5)));
+	CHECK_NEAR(kpx_smoothed_rate(3, 10, 0.1, 20), 5.0 / 30, 1e-15);
+}
+
+int
+main(void)
+{
+	test_against_brute_force();
+	test_coverage();
+	test_wrong_model();
+	test_units();
+	test_edges();
+	return test_done();
+}

@@ -22,7 +22,8 @@ typedef enum KpxStatus
 	KPX_TOO_BIG, /* a size that does not fit */
 	KPX_NOT_FINITE, /* NaN or infinity where a number was needed */
 	KPX_CORRUPT, /* stored bytes that cannot be what they claim */
-	KPX_UNSUPPORTED /* stored bytes of another version or machine */
+	KPX_UNSUPPORTED, /* stored bytes of another version or machine */
+	KPX_OVER_LIMIT /* a limit that the caller set would be passed */
 } KpxStatus;
 
 #define KPX_MAX_FACTORS 1024

@@ -20,8 +20,14 @@
 /* Entries gathered at a time in the normal equations of a long row: 128 x 64 floats fit into L1. */
 #define BLOCK 128
 
-extern void dsyevd_(const char *job, const char *uplo, const int *n, double *a, const int *lda, double *w,
-					double *work, const int *lwork, int *iwork, const int *liwork, int *info);
+/* What LAPACK's dsyevd does, in three calls, so that the caller can look at interrupts between. */
+extern void dsytrd_(const char *uplo, const int *n, double *a, const int *lda, double *d, double *e, double *tau,
+					double *work, const int *lwork, int *info);
+extern void dstedc_(const char *compz, const int *n, double *d, double *e, double *z, const int *ldz, double *work,
+					const int *lwork, int *iwork, const int *liwork, int *info);
+extern void dormtr_(const char *side, const char *uplo, const char *trans, const int *m, const int *n, const double *a,
+					const int *lda, const double *tau, double *c, const int *ldc, double *work, const int *lwork,
+					int *info);
 
 /* The solver's scratch memory; all parts are 64-byte aligned. */
 typedef struct Workspace
@@ -313,38 +319,37 @@ kpx_gram_add(int factors, const float *matrix, size_t rows_begin, size_t rows_en
 			gram[i * d + j] = gram[j * d + i];
 }
 
+/* Doubles of work for dstedc (1 + 4 n + n^2) and for dsytrd and dormtr (their block size is at most 64). */
+static size_t
+lapack_work(size_t d)
+{
+	size_t merge = 1 + 4 * d + d * d;
+
+	return merge > 64 * d ? merge : 64 * d;
+}
+
 size_t
 kpx_gram_basis_workspace(int factors)
 {
 	size_t d = (size_t) factors;
 
-	/* eigenvalues, dsyevd's work (1 + 6 n + 2 n^2) and, as ints, its iwork (3 + 5 n). */
-	return d + (1 + 6 * d + 2 * d * d) + (3 + 5 * d);
+	/* eigenvalues, off-diagonal, tau, eigenvectors, work and, as ints, dstedc's iwork (3 + 5 n). */
+	return 3 * d + d * d + lapack_work(d) + (3 + 5 * d);
 }
 
-KpxStatus
-kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, float *basis)
+/* Eigenvalues, ascending, and eigenvectors, one a column of LAPACK's, to rows, largest first. */
+static void
+put_basis(int factors, const double *values, const double *vectors, float *diagonal, float *basis)
 {
 	size_t ld = kpx_ld(factors);
 	size_t d = (size_t) factors;
-	int lwork = 1 + 6 * factors + 2 * factors * factors;
-	int liwork = 3 + 5 * factors;
-	int info = 0;
-	double *work = workspace + d;
-	int *iwork = (void *) (work + lwork); /* doubles are aligned for ints */
 
-	for (size_t k = 0; k < d * d; k++)
-		if (!isfinite(gram[k]))
-			return KPX_NOT_FINITE;
-	dsyevd_("V", "L", &factors, gram, &factors, workspace, work, &lwork, iwork, &liwork, &info);
-	if (info != 0)
-		return KPX_NOT_FINITE;
 	memset(diagonal, 0, ld * sizeof(float));
 	memset(basis, 0, d * ld * sizeof(float));
 	for (size_t k = 0; k < d; k++)
 	{
-		const double *vector = gram + (d - 1 - k) * d; /* LAPACK: ascending, one a column */
-		double value = workspace[d - 1 - k];
+		const double *vector = vectors + (d - 1 - k) * d;
+		double value = values[d - 1 - k];
 		size_t largest = 0;
 
 		for (size_t j = 1; j < d; j++)
@@ -354,7 +359,51 @@ kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, fl
 			basis[k * ld + j] = (float) (vector[largest] < 0 ? -vector[j] : vector[j]);
 		diagonal[k] = value > 0 ? (float) value : 0.0f;
 	}
+}
+
+KpxStatus
+kpx_gram_basis_step(int step, int factors, double *gram, double *workspace, float *diagonal, float *basis)
+{
+	size_t d = (size_t) factors;
+	double *values = workspace;
+	double *off_diagonal = values + d;
+	double *tau = off_diagonal + d;
+	double *vectors = tau + d;
+	double *work = vectors + d * d;
+	int lwork = (int) lapack_work(d);
+	int *iwork = (void *) (work + lwork); /* doubles are aligned for ints */
+	int liwork = 3 + 5 * factors;
+	int info = 0;
+
+	if (step == 0)
+	{
+		for (size_t k = 0; k < d * d; k++)
+			if (!isfinite(gram[k]))
+				return KPX_NOT_FINITE;
+		dsytrd_("L", &factors, gram, &factors, values, off_diagonal, tau, work, &lwork, &info);
+		return info == 0 ? KPX_MORE : KPX_NOT_FINITE;
+	}
+	if (step == 1)
+	{
+		dstedc_("I", &factors, values, off_diagonal, vectors, &factors, work, &lwork, iwork, &liwork, &info);
+		return info == 0 ? KPX_MORE : KPX_NOT_FINITE;
+	}
+	dormtr_("L", "L", "N", &factors, &factors, gram, &factors, tau, vectors, &factors, work, &lwork, &info);
+	if (info != 0)
+		return KPX_NOT_FINITE;
+	put_basis(factors, values, vectors, diagonal, basis);
 	return KPX_OK;
+}
+
+KpxStatus
+kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, float *basis)
+{
+	KpxStatus status;
+	int step = 0;
+
+	while ((status = kpx_gram_basis_step(step, factors, gram, workspace, diagonal, basis)) == KPX_MORE)
+		step++;
+	return status;
 }
 
 void
@@ -384,7 +433,7 @@ kpx_blas_works(void)
 		lower[N * N] = {0};
 	double gram[N * N],
 		vectors[N * N];
-	double workspace[N + 1 + 6 * N + 2 * N * N + 3 + 5 * N];
+	double workspace[3 * N + N * N + 64 * N + 3 + 5 * N];
 	float values[(N + 15) / 16 * 16],
 		basis[N * ((N + 15) / 16 * 16)];
 	double trace = 0,

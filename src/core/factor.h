@@ -98,9 +98,16 @@ extern size_t kpx_gram_basis_workspace(int factors);
 /*
  * Eigenvalues of gram, largest first, to diagonal (kpx_ld floats, padding 0, never
  * negative) and its eigenvectors as rows of basis (factors x kpx_ld, padding 0; the
- * largest component of each is positive). gram is overwritten. LAPACK dsyevd.
+ * largest component of each is positive). gram is overwritten. LAPACK.
  */
 extern KpxStatus kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, float *basis);
+
+/*
+ * The same in steps 0, 1 and 2, each of which but the last returns KPX_MORE: none can be
+ * interrupted, and at 1024 factors all of them take half a second. Nothing is touched between.
+ */
+extern KpxStatus kpx_gram_basis_step(int step, int factors, double *gram, double *workspace, float *diagonal,
+									 float *basis);
 
 /* matrix rows [rows_begin, rows_end) := row . basis'. scratch: KPX_ROTATE_ROWS * kpx_ld floats. */
 #define KPX_ROTATE_ROWS 256

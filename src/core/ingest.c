@@ -180,15 +180,17 @@ kpx_csr_compact(uint64_t *offset, const uint64_t *kept, size_t rows, uint32_t *i
 }
 
 void
-kpx_csr_transpose(const uint64_t *offset, const uint32_t *index, const float *weight, size_t users, size_t items,
-				  uint64_t *t_offset, uint64_t *cursor, uint32_t *t_index, float *t_weight)
+kpx_csr_transpose_count(const uint32_t *index, size_t n, uint64_t *count)
 {
-	memset(t_offset, 0, (items + 1) * sizeof(uint64_t));
-	for (uint64_t j = 0; j < offset[users]; j++)
-		t_offset[KPX_ITEM(index[j])]++;
-	kpx_csr_offsets(t_offset, items);
-	memcpy(cursor, t_offset, items * sizeof(uint64_t));
-	for (size_t user = 0; user < users; user++)
+	for (size_t j = 0; j < n; j++)
+		count[KPX_ITEM(index[j])]++;
+}
+
+void
+kpx_csr_transpose_scatter(const uint64_t *offset, const uint32_t *index, const float *weight, size_t rows_begin,
+						  size_t rows_end, uint64_t *cursor, uint32_t *t_index, float *t_weight)
+{
+	for (size_t user = rows_begin; user < rows_end; user++)
 		for (uint64_t j = offset[user]; j < offset[user + 1]; j++)
 		{
 			uint64_t at = cursor[KPX_ITEM(index[j])]++;

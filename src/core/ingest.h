@@ -4,7 +4,8 @@
  *
  * Order of use: kpx_csr_count over all blocks of events, kpx_csr_offsets,
  * kpx_csr_scatter over the same blocks, kpx_csr_dedupe over ranges of rows,
- * kpx_csr_compact; then kpx_csr_transpose for the other side.
+ * kpx_csr_compact; then for the other side kpx_csr_transpose_count over ranges of entries,
+ * kpx_csr_offsets, kpx_csr_transpose_scatter over ranges of rows.
  */
 #ifndef KPX_INGEST_H
 #define KPX_INGEST_H
@@ -57,12 +58,18 @@ extern uint64_t kpx_csr_compact(uint64_t *offset, const uint64_t *kept, size_t r
 								uint32_t *index, float *weight);
 
 /*
- * The other side: rows are items, entries users in increasing order. t_offset:
- * uint64[items + 1] out; cursor: uint64[items] scratch. Hides bits are dropped.
+ * The other side: rows are items, entries users in increasing order. Counts n entries
+ * into count (uint64[items + 1], zeroed by the caller before the first range).
  */
-extern void kpx_csr_transpose(const uint64_t *offset, const uint32_t *index, const float *weight,
-							  size_t users, size_t items, uint64_t *t_offset, uint64_t *cursor,
-							  uint32_t *t_index, float *t_weight);
+extern void kpx_csr_transpose_count(const uint32_t *index, size_t n, uint64_t *count);
+
+/*
+ * Puts the entries of users [rows_begin, rows_end) into their rows, users in increasing
+ * order. cursor: uint64[items], a copy of the offsets, advanced here. Hides bits are dropped.
+ */
+extern void kpx_csr_transpose_scatter(const uint64_t *offset, const uint32_t *index, const float *weight,
+									  size_t rows_begin, size_t rows_end, uint64_t *cursor,
+									  uint32_t *t_index, float *t_weight);
 
 /* Weight of an event of this age: 2^(-age / half_life); ages below zero count as zero. */
 extern double kpx_decay(double age, double half_life);

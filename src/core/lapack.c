@@ -2,7 +2,7 @@
  * lapack.c
  *	  The one function of the Fortran run time that the LAPACK routines we link use.
  *
- * We link OpenBLAS's serial archive statically; its dsyevd concatenates one-letter
+ * We link OpenBLAS's serial archive statically; its dormtr concatenates one-letter
  * options to ask for block sizes. Defining that here saves a run-time dependency on
  * libgfortran, whose soname changes with the compiler. Semantics: gfortran's
  * libgfortran/intrinsics/string_intrinsics: concatenate, cut or pad with blanks.

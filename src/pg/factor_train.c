@@ -179,6 +179,39 @@ cut_chunks(Side *side, const uint64 *offset, uint64 *chunk)
 	side->n_chunks = n;
 }
 
+#define ENTRIES_A_STEP (1 << 21)
+
+/* Users' rows to items' rows; cursor: one for each item. */
+static void
+transpose(Participant *p, uint64 *cursor)
+{
+	Shared *s = p->shared;
+	const uint64 *offset = part(p, s->users.offset);
+	const uint32 *index = part(p, s->users.index);
+	uint64 *t_offset = part(p, s->items.offset);
+	uint64 entries = offset[s->users.rows];
+	uint64 row = 0;
+
+	memset(t_offset, 0, (s->items.rows + 1) * sizeof(uint64));
+	for (uint64 j = 0; j < entries; j += ENTRIES_A_STEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_csr_transpose_count(index + j, Min(ENTRIES_A_STEP, entries - j), t_offset);
+	}
+	(void) kpx_csr_offsets(t_offset, s->items.rows);
+	memcpy(cursor, t_offset, s->items.rows * sizeof(uint64));
+	while (row < s->users.rows)
+	{
+		uint64 begin = row;
+
+		CHECK_FOR_INTERRUPTS();
+		while (row < s->users.rows && (row == begin || offset[row + 1] - offset[begin] <= ENTRIES_A_STEP))
+			row++;
+		kpx_csr_transpose_scatter(offset, index, part(p, s->users.weight), begin, row, cursor,
+								  part(p, s->items.index), part(p, s->items.weight));
+	}
+}
+
 static void
 fill(Participant *p, const KpxData *data, int64 seed)
 {
@@ -192,10 +225,7 @@ fill(Participant *p, const KpxData *data, int64 seed)
 		index[j] = KPX_ITEM(data->index[j]);
 	memcpy(part(p, s->users.weight), data->weight, entries * sizeof(float));
 	CHECK_FOR_INTERRUPTS();
-	kpx_csr_transpose(part(p, s->users.offset), part(p, s->users.index), part(p, s->users.weight),
-					  data->users, data->items, part(p, s->items.offset), cursor,
-					  part(p, s->items.index), part(p, s->items.weight));
-	CHECK_FOR_INTERRUPTS();
+	transpose(p, cursor);
 	pfree(cursor);
 	cut_chunks(&s->users, part(p, s->users.offset), part(p, s->users.chunk));
 	cut_chunks(&s->items, part(p, s->items.offset), part(p, s->items.chunk));
@@ -300,12 +330,20 @@ leader_basis(Participant *p)
 	Shared *s = p->shared;
 	size_t dd = (size_t) s->factors * s->factors;
 	const double *slots = part(p, s->gram_slots);
+	KpxStatus status;
 
 	memcpy(p->gram, slots, dd * sizeof(double));
 	for (int slot = 1; slot < GRAM_SLOTS; slot++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		for (size_t k = 0; k < dd; k++)
 			p->gram[k] += slots[slot * dd + k];
-	check_status(kpx_gram_basis(s->factors, p->gram, p->basis_workspace, part(p, s->diagonal), part(p, s->basis)));
+	}
+	for (int step = 0; (status = kpx_gram_basis_step(step, s->factors, p->gram, p->basis_workspace,
+													 part(p, s->diagonal), part(p, s->basis))) == KPX_MORE;
+		 step++)
+		CHECK_FOR_INTERRUPTS();
+	check_status(status);
 }
 
 static void

@@ -28,7 +28,7 @@ CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
 OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 EXTENSION = kpxrec
 DATA = sql/kpxrec--$(EXTVERSION).sql
-EXTRA_CLEAN = sql/kpxrec--$(EXTVERSION).sql results regression.diffs regression.out
+EXTRA_CLEAN = sql/kpxrec--$(EXTVERSION).sql regression.diffs .built-for
 
 # OpenBLAS: the serial build, linked statically with hidden symbols. The pthread build
 # starts threads inside the backend as soon as it is loaded, with signals unblocked; all
@@ -51,7 +51,11 @@ all: sql/kpxrec--$(EXTVERSION).sql
 sql/kpxrec--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION kpxrec" to load this file. \quit'; cat $^; } > $@
 
-# Headers have no dependency lists of their own: rebuild when any changed.
-$(OBJS): $(wildcard src/core/*.h src/pg/*.h)
+# Headers have no dependency lists of their own: rebuild when any changed, and when the
+# server is another version.
+$(OBJS): $(wildcard src/core/*.h src/pg/*.h) .built-for
+.built-for: always
+	@$(PG_CONFIG) --version | cmp -s - $@ || $(PG_CONFIG) --version > $@
+.PHONY: always
 
 endif

@@ -23,11 +23,11 @@
 
 #define BLOCK_EVENTS (1 << 20)
 
-typedef struct Block
+typedef struct EventBlock
 {
 	size_t n;
 	KpxEvent *events;
-} Block;
+} EventBlock;
 
 /* Latest event of a user in the module being read. */
 typedef struct Last
@@ -43,7 +43,7 @@ typedef struct Reader
 	/* all sources */
 	KpxIdMap *users;
 	KpxIdKind user_kind;
-	Block *blocks;
+	EventBlock *blocks;
 	int n_blocks;
 	size_t map_bytes;
 	uint64 n_events;
@@ -79,7 +79,7 @@ add_block(Reader *r)
 				   kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items);
 
 	kpx_check_budget(bytes, psprintf("reading the events (" UINT64_FORMAT " so far)", r->n_events));
-	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(Block) * (r->n_blocks + 1)) : MemoryContextAlloc(r->context, sizeof(Block));
+	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(EventBlock) * (r->n_blocks + 1)) : MemoryContextAlloc(r->context, sizeof(EventBlock));
 	r->blocks[r->n_blocks].n = 0;
 	r->blocks[r->n_blocks].events = kpx_alloc(r->context, BLOCK_EVENTS, sizeof(KpxEvent));
 	r->n_blocks++;
@@ -157,7 +157,7 @@ static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	Reader *r = (Reader *) self;
-	Block *block;
+	EventBlock *block;
 	double weight;
 	TimestampTz at;
 	uint32 user;

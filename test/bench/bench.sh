@@ -12,7 +12,6 @@ percentile() { sort -g | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 10
 row() { printf '| %-58s | %14s | %s |\n' "$1" "$2" "$3"; }
 
 limits() {
-	openblas
 	gcc -O3 -march=native -o "$CLUSTER_DIR/peak" test/bench/peak.c -I"$BLAS_INCLUDE" "$BLAS_LIBRARY" -lm &&
 		gcc -std=gnu11 -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$BLAS_INCLUDE" -o "$CLUSTER_DIR/kernel" \
 			test/bench/kernel.c src/core/*.c "$BLAS_LIBRARY" -lm || return 1

@@ -2,8 +2,11 @@
 SELECT at::date, module, title FROM (
 	SELECT 'courses' AS module, course_id AS item_id, enrolled_at AS at FROM app.enrolments WHERE user_id = 42
 	UNION ALL SELECT 'products', product_id, ordered_at FROM app.orders WHERE user_id = 42
-	UNION ALL SELECT 'videos', video_id, watched_at FROM app.watches WHERE user_id = 42) e
-JOIN app.titles USING (module, item_id) ORDER BY at DESC LIMIT 8;
+	UNION ALL SELECT 'products', product_id, viewed_at FROM app.product_views WHERE user_id = 42
+	UNION ALL SELECT 'videos', video_id, watched_at FROM app.watches WHERE user_id = 42
+	UNION ALL SELECT 'posts', post_id, read_at FROM app.post_reads WHERE user_id = 42
+	UNION ALL SELECT 'jobs', job_id, applied_at FROM app.applications WHERE user_id = 42) e
+JOIN app.titles USING (module, item_id) ORDER BY at DESC LIMIT 12;
 
 \echo 'What kpx_recommend(42, module, 3) says, in each module:'
 SELECT m.module, r.rank, t.title, round(r.score::numeric, 3) AS score, app.because(r.reason) AS reason
@@ -12,11 +15,11 @@ CROSS JOIN LATERAL kpx_recommend(42::bigint, m.module, 3) r
 JOIN app.titles t ON t.module = m.module AND t.item_id = r.item_id
 ORDER BY m.n, r.rank;
 
-\echo 'Course -> product: who buys course 12 will like'
+\echo 'Course -> product: what goes with course 12'
 SELECT (SELECT title FROM app.courses WHERE course_id = 12) AS course, s.rank, p.title AS product, round(s.score::numeric, 3) AS score
 FROM kpx_similar(12::bigint, 'courses', 5, target => 'products') s JOIN app.products p ON p.product_id = s.item_id ORDER BY s.rank;
 
-\echo 'Product -> course: who buys product 15 will like'
+\echo 'Product -> course: what goes with product 15'
 SELECT (SELECT title FROM app.products WHERE product_id = 15) AS product, s.rank, c.title AS course, round(s.score::numeric, 3) AS score
 FROM kpx_similar(15::bigint, 'products', 5, target => 'courses') s JOIN app.courses c ON c.course_id = s.item_id ORDER BY s.rank;
 

@@ -1,5 +1,6 @@
 # demo.sh: the main job from nothing. Sourced by test/run.sh.
 started=$(date +%s)
+[ -z "${DATA:-}" ] || [ -r "$DATA" ] || stop "DATA=$DATA: no such file, or not readable"
 cluster_start || exit 1
 psql -qX -c 'CREATE DATABASE demo' || exit 1
 export PGDATABASE=demo
@@ -7,18 +8,39 @@ PSQL="psql -qX -v ON_ERROR_STOP=1 -P pager=off -P footer=off"
 # the demo's own text, not the void results of registering
 $PSQL -c 'CREATE EXTENSION kpxrec' || exit 1
 
-own_data() {
-	local columns
-	columns=$(head -1 "$DATA" | tr -d '\r\"')
-	case ",$columns," in
-		,module,user_id,item_id,*) ;;
-		*) echo "$DATA: the header must be module,user_id,item_id[,weight[,occurred_at]], found: $columns"; return 1 ;;
+WANTED_COLUMNS='module,user_id,item_id[,weight[,occurred_at]]'
+
+# The names of the file's columns: its first line, or, when that has none, the usual order.
+own_columns() {
+	local first columns
+	first=$(head -1 "$DATA" | sed 's/^\xef\xbb\xbf//' | tr -d '\r" ')
+	case $first in
+		*user_id*) columns=$first HEADER=true ;;
+		*,*,*,*,*,*) ;;
+		*,*,*,*,*) columns=module,user_id,item_id,weight,occurred_at ;;
+		*,*,*,*) columns=module,user_id,item_id,weight ;;
+		*,*,*) columns=module,user_id,item_id ;;
 	esac
-	$PSQL <<-EOF || return 1
-		CREATE SCHEMA own;
-		CREATE TABLE own.events (module text NOT NULL, user_id text, item_id text, weight float8 DEFAULT 1, occurred_at timestamptz);
-	EOF
-	$PSQL -c "\\copy own.events($columns) FROM '$DATA' CSV HEADER" || return 1
+	for name in module user_id item_id; do
+		case ",${columns:-}," in *",$name,"*) ;; *) columns= ;; esac
+	done
+	for name in ${columns//,/ }; do
+		case $name in module | user_id | item_id | weight | occurred_at) ;; *) columns= ;; esac
+	done
+	[ -n "${columns:-}" ] || stop "$DATA: the columns must be $WANTED_COLUMNS, separated by commas, with these names in the first line or in this order without; the first line is:
+  $first"
+	[ "$HEADER" = true ] || echo "$DATA has no line of names: its columns are taken as $columns"
+	FILE_COLUMNS=$columns
+}
+
+own_data() {
+	HEADER=false
+	own_columns
+	$PSQL -c 'CREATE SCHEMA own' -c 'CREATE TABLE own.events (module text NOT NULL, user_id text, item_id text,
+		weight float8 DEFAULT 1 CONSTRAINT "a weight is a number and not negative" CHECK (weight BETWEEN 0 AND 1e300),
+		occurred_at timestamptz)' || return 1
+	$PSQL -c "\\copy own.events($FILE_COLUMNS) FROM pstdin WITH (FORMAT csv, HEADER $HEADER)" <"$DATA" ||
+		{ echo "$DATA: the line named above does not hold $FILE_COLUMNS; nothing was read"; return 1; }
 	$PSQL -f test/demo/own_data.sql
 }
 
@@ -35,8 +57,7 @@ fi
 echo "All in $(($(date +%s) - started)) seconds."
 if [ -n "${KEEP:-}" ]; then
 	trap - EXIT INT TERM HUP
-	echo "The server is up:  psql -h $CLUSTER_DIR -U postgres demo"
-	echo "Stop it:           $( [ "$(id -u)" = 0 ] && echo "runuser -u $SERVER_USER -- ")$BINDIR/pg_ctl -D $CLUSTER_DIR/data stop && rm -rf $CLUSTER_DIR"
-else
-	cluster_stop
+	run_as=$([ "$(id -u)" != 0 ] || echo "runuser -u $SERVER_USER -- ")
+	echo "The server is up:  $BINDIR/psql -h '$CLUSTER_DIR' -U postgres demo"
+	echo "Stop it:           $run_as'$BINDIR/pg_ctl' -D '$CLUSTER_DIR/data' stop && rm -rf '$RUN_DIR'"
 fi

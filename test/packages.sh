@@ -62,13 +62,14 @@ need() {
 need_program() { command -v "$1" >/dev/null || NEED="$NEED $2"; }
 
 missing_packages() {
-	local share=/usr/share/postgresql/$VERSION include=/usr/include/postgresql/$VERSION/server bin=/usr/lib/postgresql/$VERSION/bin
+	local share include bin
 	NEED=
 	if [ "$task" = lint ]; then
 		need_program clang-format clang-format
 		need_program cppcheck cppcheck
 		return
 	fi
+	share=/usr/share/postgresql/$VERSION include=/usr/include/postgresql/$VERSION/server bin=/usr/lib/postgresql/$VERSION/bin
 	if [ -x "$PG_CONFIG" ]; then
 		share=$("$PG_CONFIG" --sharedir) include=$("$PG_CONFIG" --includedir-server) bin=$("$PG_CONFIG" --bindir)
 	fi

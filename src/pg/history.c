@@ -83,7 +83,8 @@ history_sql(const KpxSource *source, const char *relation, bool many)
 		appendStringInfoString(&sql, ", NULL::pg_catalog.timestamptz");
 	appendStringInfo(&sql, " FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) %s", relation, user, many ? "u.id" : "$1");
 	if (source->occurred_at)
-		appendStringInfo(&sql, " ORDER BY e.%s DESC", quote_identifier(source->occurred_at));
+		appendStringInfo(&sql, " ORDER BY e.%s %s", quote_identifier(source->occurred_at),
+						 kpx_newest_first(source->relation, source->occurred_at));
 	appendStringInfo(&sql, " LIMIT $2%s", many ? ") h" : "");
 	return sql.data;
 }
@@ -162,7 +163,7 @@ take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *train
 		index = kpx_ids_find(&trained->ids, kpx_id_from_datum(source->item_kind, kpx_id_kind_type(source->item_kind), item));
 		if (index < 0)
 			continue;
-		if (!at_null && TIMESTAMP_NOT_FINITE(at))
+		if (!at_null && source->half_life > 0 && TIMESTAMP_NOT_FINITE(at))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 					 errmsg("column \"%s\" of relation %s holds an infinite time", source->occurred_at, source->relation_name)));
@@ -227,9 +228,9 @@ compare_entries(const void *a, const void *b)
 static void
 add_up(KpxHistory *history, const Entry *entry, size_t n)
 {
-	history->index = palloc(sizeof(uint32) * Max(n, 1));
-	history->weight = palloc(sizeof(float) * Max(n, 1));
-	history->hidden = palloc(sizeof(uint32) * Max(n, 1));
+	history->index = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
+	history->weight = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(float));
+	history->hidden = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
 	history->n = history->n_hidden = 0;
 	for (size_t i = 0; i < n;)
 	{

@@ -5,6 +5,7 @@
 #include "idmap.h"
 
 #include "common/hashfn.h"
+#include "miscadmin.h"
 
 #include "core/rng.h"
 
@@ -191,6 +192,7 @@ typedef struct SortId
 static int
 compare_sort_ids(const void *a, const void *b, void *kind)
 {
+	CHECK_FOR_INTERRUPTS(); /* millions of text ids take seconds */
 	return kpx_id_compare(*(KpxIdKind *) kind, ((const SortId *) a)->id, ((const SortId *) b)->id);
 }
 

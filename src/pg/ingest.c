@@ -13,12 +13,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "tcop/dest.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "core/ingest.h"
+#include "core/rng.h"
 #include "idmap.h"
 
 #define BLOCK_EVENTS (1 << 20)
@@ -34,6 +36,7 @@ typedef struct Last
 {
 	TimestampTz at;
 	uint32 item;
+	uint64 tie; /* of the item's id: which of two at the same time does not depend on the order of rows */
 } Last;
 
 typedef struct Reader
@@ -85,8 +88,15 @@ add_block(Reader *r)
 	r->n_blocks++;
 }
 
+static uint64
+tie_of(KpxIdKind kind, KpxId id)
+{
+	return kind == KPX_ID_INT ? kpx_mix64((uint64) id.number)
+							  : hash_bytes_extended((const unsigned char *) id.bytes, (int) id.length, 0);
+}
+
 static void
-remember_last(Reader *r, uint32 user, uint32 item, TimestampTz at)
+remember_last(Reader *r, uint32 user, Last last)
 {
 	if (user >= r->last_size)
 	{
@@ -102,10 +112,9 @@ remember_last(Reader *r, uint32 user, uint32 item, TimestampTz at)
 		r->last = bigger;
 		r->last_size = size;
 	}
-	/* Ties by item, so that the order of rows does not matter. */
-	if (r->last[user].item == KPX_NO_ITEM || at > r->last[user].at ||
-		(at == r->last[user].at && item > r->last[user].item))
-		r->last[user] = (Last){at, item};
+	if (r->last[user].item == KPX_NO_ITEM || last.at > r->last[user].at ||
+		(last.at == r->last[user].at && last.tie > r->last[user].tie))
+		r->last[user] = last;
 }
 
 /* Weight of this row; false when the row is bad and was counted. */
@@ -144,13 +153,20 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 	return true;
 }
 
-/* An id of a row; a detoasted copy lives as long as the executor's per-tuple memory. */
-static KpxId
-row_id(KpxIdKind kind, Oid type, Datum value)
+/* Index of the id of a row, added when new. */
+static uint32
+row_index(KpxIdMap *map, KpxIdKind kind, Oid type, Datum value, uint64 *tie)
 {
-	if (kind == KPX_ID_TEXT)
-		value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
-	return kpx_id_from_datum(kind, type, value);
+	Datum packed = kind == KPX_ID_TEXT ? PointerGetDatum(PG_DETOAST_DATUM_PACKED(value)) : value;
+	KpxId id = kpx_id_from_datum(kind, type, packed);
+	uint32 index = kpx_idmap_add(map, id);
+
+	if (tie)
+		*tie = tie_of(kind, id);
+	/* The executor's memory of the whole query is the current one. */
+	if (packed != value)
+		pfree(DatumGetPointer(packed));
+	return index;
 }
 
 static bool
@@ -159,9 +175,8 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	Reader *r = (Reader *) self;
 	EventBlock *block;
 	double weight;
-	TimestampTz at;
+	Last last;
 	uint32 user;
-	uint32 item;
 
 	slot_getallattrs(slot);
 	if (slot->tts_isnull[0] || slot->tts_isnull[1])
@@ -169,17 +184,17 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 		r->null_ids++;
 		return true;
 	}
-	if (!event_weight(r, slot, &weight, &at))
+	if (!event_weight(r, slot, &weight, &last.at))
 		return true;
-	user = kpx_idmap_add(r->users, row_id(r->user_kind, r->user_type, slot->tts_values[0]));
-	item = kpx_idmap_add(r->items, row_id(r->item_kind, r->item_type, slot->tts_values[1]));
+	user = row_index(r->users, r->user_kind, r->user_type, slot->tts_values[0], NULL);
+	last.item = row_index(r->items, r->item_kind, r->item_type, slot->tts_values[1], r->want_last ? &last.tie : NULL);
 	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
 		add_block(r);
 	block = &r->blocks[r->n_blocks - 1];
-	block->events[block->n++] = (KpxEvent){user, (r->item_base + item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
+	block->events[block->n++] = (KpxEvent){user, (r->item_base + last.item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
 	r->n_events++;
 	if (r->want_last)
-		remember_last(r, user, item, at);
+		remember_last(r, user, last);
 	return true;
 }
 
@@ -385,6 +400,8 @@ kpx_data_count(KpxData *data)
 		int m = 0;
 		int seen = -1;
 
+		if (u % ROWS_A_STEP == 0)
+			CHECK_FOR_INTERRUPTS();
 		for (uint64 j = data->offset[u]; j < data->offset[u + 1]; j++)
 		{
 			while (KPX_ITEM(data->index[j]) >= data->item_base[m + 1])

@@ -291,6 +291,22 @@ has_index_on(Oid relation, const char *column)
 	return found;
 }
 
+static void
+suggest_index(Oid relation, const char *user_id, const char *occurred_at)
+{
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, quote_identifier(user_id));
+	if (occurred_at)
+		appendStringInfo(&columns, ", %s", quote_identifier(occurred_at));
+	if (occurred_at && strcmp(kpx_newest_first(relation, occurred_at), "DESC") != 0)
+		appendStringInfoString(&columns, " DESC NULLS LAST");
+	ereport(NOTICE,
+			(errmsg("%s has no index on \"%s\": every answer will read the whole table", relation_name(relation), user_id),
+			 errhint("CREATE INDEX ON %s (%s);", relation_name(relation), columns.data)));
+}
+
 static bool
 kind_hides(const char *kind)
 {
@@ -387,10 +403,7 @@ kpx_add_events(PG_FUNCTION_ARGS)
 	kpx_catalog_end(&catalog);
 
 	if (!has_index_on(relation, user_id))
-		ereport(NOTICE,
-				(errmsg("%s has no index on \"%s\": every answer will read the whole table", relation_name(relation), user_id),
-				 errhint("CREATE INDEX ON %s (%s%s%s);", relation_name(relation), quote_identifier(user_id),
-						 occurred_at ? ", " : "", occurred_at ? quote_identifier(occurred_at) : "")));
+		suggest_index(relation, user_id, occurred_at);
 	PG_RETURN_INT32(id);
 }
 

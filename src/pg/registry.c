@@ -9,8 +9,10 @@
  */
 #include "registry.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "utils/acl.h"
@@ -326,6 +328,20 @@ kpx_column_type(Oid relation, const char *column)
 						get_rel_name(relation) ? get_rel_name(relation) : "(dropped)"),
 				 errhint("Column names are given as they are stored, without quotes; they are case-sensitive.")));
 	return get_atttype(relation, number);
+}
+
+const char *
+kpx_newest_first(Oid relation, const char *column)
+{
+	HeapTuple tuple = SearchSysCacheAttName(relation, column);
+	bool not_null = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		not_null = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+		ReleaseSysCache(tuple);
+	}
+	return not_null ? "DESC" : "DESC NULLS LAST";
 }
 
 KpxIdKind

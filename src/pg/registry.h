@@ -76,6 +76,9 @@ extern char *kpx_relation_sql(Oid relation, const char *relation_name, const cha
 /* Type of a column; 42703 listing nothing when it is not there. */
 extern Oid kpx_column_type(Oid relation, const char *column);
 
+/* How rows are ordered by this time so that those without one come last: an index on it serves plain DESC. */
+extern const char *kpx_newest_first(Oid relation, const char *column);
+
 /*
  * Whether the current user may select the columns the sources of this module need; false
  * when it has no source any more, so that nothing vouches for the user.

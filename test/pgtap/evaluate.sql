@@ -1,6 +1,6 @@
 -- evaluate: the metrics alone, and kpx_evaluate.
 BEGIN;
-SELECT plan(38);
+SELECT plan(39);
 \ir fixture.psql
 
 -- metrics over any list. Expected values by hand from the definitions in docs/evaluate.md.
@@ -39,6 +39,17 @@ SELECT is_empty('SELECT 1 FROM kpx_models', 'it leaves no model behind');
 -- splits
 SELECT ok((SELECT bool_and(value >= 0 AND users > 30) FROM kpx_evaluate(ARRAY['courses', 'videos'], 5, 'last_by_time', params => app.small())), 'last_by_time');
 SELECT ok((SELECT bool_and(value >= 0 AND users > 30) FROM kpx_evaluate(ARRAY['courses', 'videos'], 5, 'random', params => app.small())), 'random');
+CREATE TEMP TABLE shuffled AS SELECT * FROM kpx_evaluate(ARRAY['courses', 'videos'], 5, 'last_by_time', params => app.small()) WITH NO DATA;
+UPDATE app.enrolments SET at = date_trunc('month', at);
+UPDATE app.plays SET at = date_trunc('month', at);
+INSERT INTO shuffled SELECT * FROM kpx_evaluate(ARRAY['courses', 'videos'], 5, 'last_by_time', params => app.small());
+CREATE TEMP TABLE e2 AS SELECT * FROM app.enrolments ORDER BY course_id DESC;
+CREATE TEMP TABLE p2 AS SELECT * FROM app.plays ORDER BY video_id DESC;
+TRUNCATE app.enrolments, app.plays;
+INSERT INTO app.enrolments SELECT * FROM e2;
+INSERT INTO app.plays SELECT * FROM p2;
+SELECT results_eq($$SELECT module, metric, round(value::numeric, 6) FROM kpx_evaluate(ARRAY['courses', 'videos'], 5, 'last_by_time', params => app.small())$$,
+	'SELECT module, metric, round(value::numeric, 6) FROM shuffled', 'which of two at the same time was last does not depend on the order of rows');
 SELECT throws_ok($$SELECT * FROM kpx_evaluate(ARRAY['courses'], split => 'k_fold')$$, '22023', NULL, 'an unknown split');
 SELECT throws_ok($$SELECT * FROM kpx_evaluate(ARRAY['courses'], 0)$$, '22023', NULL, 'k = 0');
 SELECT throws_ok($$SELECT * FROM kpx_evaluate(ARRAY['courses'], params => '{"nope": 1}')$$, '22023', NULL, 'unknown parameters');

@@ -1,6 +1,6 @@
 -- recommend: answers and all their options.
 BEGIN;
-SELECT plan(76);
+SELECT plan(79);
 \ir fixture.psql
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses')$$, '55000', 'module "courses" has no active model', 'before training');
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
@@ -99,6 +99,15 @@ INSERT INTO app.orders SELECT 778, n, now() - interval '1 day' FROM unnest('{1,4
 INSERT INTO app.orders SELECT 778, n, now() FROM unnest('{3,6,9}'::int[]) n;
 SET LOCAL kpxrec.history_limit = 3;
 SELECT set_eq($$SELECT item_id FROM kpx_explain(778::bigint, 'courses', 1::bigint)$$, $$VALUES ('3'), ('6'), ('9')$$, 'history_limit keeps the newest');
+SAVEPOINT times;
+INSERT INTO app.orders VALUES (778, 2, NULL), (778, 5, NULL), (778, 8, '-infinity');
+SELECT set_eq($$SELECT item_id FROM kpx_explain(778::bigint, 'courses', 1::bigint)$$, $$VALUES ('3'), ('6'), ('9')$$, 'rows without a time are not the newest');
+RESET kpxrec.history_limit;
+DELETE FROM app.orders WHERE user_id = 778;
+INSERT INTO app.orders VALUES (778, 2, '-infinity'), (778, 5, 'infinity');
+SELECT lives_ok($$SELECT kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small())$$, 'infinite times are trained on where times do not count');
+SELECT set_eq($$SELECT item_id FROM kpx_explain(778::bigint, 'courses', 1::bigint)$$, $$VALUES ('2'), ('5')$$, 'and answered');
+ROLLBACK TO times;
 RESET kpxrec.history_limit;
 
 -- kpx_explain sums to the score

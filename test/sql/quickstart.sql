@@ -9,8 +9,8 @@ CREATE TABLE shop.courses (course_id int PRIMARY KEY, title text, is_published b
 CREATE TABLE shop.products (product_id int PRIMARY KEY, title text, price numeric);
 INSERT INTO shop.courses SELECT n, (ARRAY['Cooking','Gardening'])[1 + n % 2] || ' course ' || n FROM generate_series(1, 10) n;
 INSERT INTO shop.products SELECT n, (ARRAY['kitchen','garden'])[1 + n % 2] || ' product ' || n, 5 * n FROM generate_series(1, 10) n;
-CREATE TABLE shop.enrolments (user_id int, course_id int, enrolled_at timestamptz);
-CREATE TABLE shop.orders (user_id int, product_id int, ordered_at timestamptz);
+CREATE TABLE shop.enrolments (user_id int, course_id int, enrolled_at timestamptz NOT NULL);
+CREATE TABLE shop.orders (user_id int, product_id int, ordered_at timestamptz NOT NULL);
 INSERT INTO shop.enrolments SELECT u, c, timestamptz '2026-01-01 00:00+00' + u * interval '1 hour' + c * interval '1 day'
 FROM generate_series(1, 40) u, generate_series(1, 10) c WHERE u % 2 = c % 2 AND (u * 7 + c * 3) % 5 < 3;
 INSERT INTO shop.orders SELECT u, p, timestamptz '2026-02-01 00:00+00' + u * interval '1 hour' + p * interval '1 day'

@@ -1,0 +1,109 @@
+/*
+ * blend.c
+ *	  Weights of several scores, fitted on lists in which one item was chosen.
+ */
+#include "blend.h"
+
+#include <math.h>
+#include <string.h>
+
+static double
+utility(const float *score, const double *beta, int n)
+{
+	double sum = 0;
+
+	for (int k = 0; k < n; k++)
+		sum += beta[k] * score[k];
+	return sum;
+}
+
+static double
+list_loss(const KpxBlendLists *lists, size_t l, const double *beta, double *gradient, double *hessian)
+{
+	int n = lists->n_scores;
+	const float *score = lists->score + lists->offset[l] * n;
+	size_t candidates = lists->offset[l + 1] - lists->offset[l];
+	double mean[KPX_BLEND_MAX] = {0};
+	double square[KPX_BLEND_MAX * KPX_BLEND_MAX] = {0};
+	double largest = -INFINITY;
+	double total = 0;
+
+	if (candidates == 0)
+		return 0;
+	for (size_t c = 0; c < candidates; c++)
+		largest = fmax(largest, utility(score + c * n, beta, n));
+	for (size_t c = 0; c < candidates; c++)
+	{
+		double e = exp(utility(score + c * n, beta, n) - largest);
+
+		total += e;
+		for (int i = 0; i < n && gradient; i++)
+		{
+			mean[i] += e * score[c * n + i];
+			for (int j = 0; j < n; j++)
+				square[i * n + j] += e * score[c * n + i] * score[c * n + j];
+		}
+	}
+	for (int i = 0; i < n && gradient; i++)
+	{
+		gradient[i] += mean[i] / total - score[i];
+		for (int j = 0; j < n && hessian; j++)
+			hessian[i * n + j] += square[i * n + j] / total - mean[i] * mean[j] / (total * total);
+	}
+	return log(total) + largest - utility(score, beta, n);
+}
+
+double
+kpx_blend_loss(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, double *gradient, double *hessian)
+{
+	double loss = 0;
+
+	for (size_t l = begin; l < end; l++)
+		loss += list_loss(lists, l, beta, gradient, hessian);
+	return loss;
+}
+
+/* Solves a x = b in place of b by Cholesky; a is overwritten. */
+static bool
+solve(int n, double *a, double *b)
+{
+	for (int j = 0; j < n; j++)
+	{
+		for (int k = 0; k < j; k++)
+			for (int i = j; i < n; i++)
+				a[i * n + j] -= a[i * n + k] * a[j * n + k];
+		if (!(a[j * n + j] > 0) || !isfinite(a[j * n + j]))
+			return false;
+		a[j * n + j] = sqrt(a[j * n + j]);
+		for (int i = j + 1; i < n; i++)
+			a[i * n + j] /= a[j * n + j];
+	}
+	for (int i = 0; i < n; i++)
+	{
+		for (int k = 0; k < i; k++)
+			b[i] -= a[i * n + k] * b[k];
+		b[i] /= a[i * n + i];
+	}
+	for (int i = n; i-- > 0;)
+	{
+		for (int k = i + 1; k < n; k++)
+			b[i] -= a[k * n + i] * b[k];
+		b[i] /= a[i * n + i];
+	}
+	return true;
+}
+
+bool
+kpx_blend_step(int n, const double *beta, const double *gradient, const double *hessian, double penalty,
+			   const double *prior, double *step)
+{
+	double a[KPX_BLEND_MAX * KPX_BLEND_MAX];
+
+	for (int i = 0; i < n; i++)
+	{
+		for (int j = 0; j < n; j++)
+			a[i * n + j] = hessian[i * n + j] + (i == j ? penalty : 0);
+		step[i] = -(gradient[i] + penalty * (beta[i] - prior[i]));
+	}
+	return solve(n, a, step);
+}

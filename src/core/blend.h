@@ -1,0 +1,41 @@
+/*
+ * blend.h
+ *	  Weights of several scores, fitted on lists in which one item was chosen.
+ *
+ * The conditional logit (McFadden 1974; as a ranking loss: Cao et al. 2007, ListNet with
+ * one relevant item): the chance that item c of a list is chosen is softmax over the list of
+ * beta . f_c, f being the scores the methods give. Minimised is
+ *
+ *	  -sum over lists log P(chosen) + penalty / 2 |beta - prior|^2
+ *
+ * which is convex; a few Newton steps with halving find its minimum. Weights may be kept
+ * from going below 0: a method that ranks against the others is left out.
+ */
+#ifndef KPX_BLEND_H
+#define KPX_BLEND_H
+
+#include "matrix.h"
+
+#define KPX_BLEND_MAX 8
+
+/* Lists one after the other: list l has candidates offset[l] .. offset[l + 1] - 1, the first is the chosen one. */
+typedef struct KpxBlendLists
+{
+	int n_scores; /* 1..KPX_BLEND_MAX */
+	size_t lists;
+	const uint64_t *offset; /* lists + 1 */
+	const float *score; /* candidates x n_scores */
+} KpxBlendLists;
+
+/*
+ * Loss of lists [begin, end) at beta, without the penalty; gradient (n_scores) and hessian
+ * (n_scores x n_scores, symmetric) are added to, and may be NULL.
+ */
+extern double kpx_blend_loss(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, double *gradient,
+							 double *hessian);
+
+/* beta to the minimum of the penalised Newton model; false when the matrix is not positive definite. */
+extern bool kpx_blend_step(int n, const double *beta, const double *gradient, const double *hessian, double penalty,
+						   const double *prior, double *step);
+
+#endif /* KPX_BLEND_H */

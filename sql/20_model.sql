@@ -7,15 +7,12 @@ CREATE TABLE kpx.model (
 	owner name NOT NULL,
 	algorithm text NOT NULL,
 	params jsonb NOT NULL,
-	factors integer NOT NULL,
+	factors integer,
 	users bigint NOT NULL,
 	items bigint NOT NULL,
 	interactions bigint NOT NULL,
 	iterations integer NOT NULL,
 	loss double precision,
-	regularization double precision NOT NULL,
-	unobserved_weight double precision NOT NULL,
-	unobserved_rows double precision NOT NULL,
 	seconds jsonb NOT NULL,
 	bytes bigint NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -34,9 +31,21 @@ CREATE TABLE kpx.model_module (
 	users bigint NOT NULL,
 	interactions bigint NOT NULL,
 	observed_weight double precision NOT NULL,
+	half_life double precision NOT NULL DEFAULT 0,
 	PRIMARY KEY (model_id, position)
 );
 COMMENT ON TABLE kpx.model_module IS 'the modules a model was trained on';
+
+COMMENT ON COLUMN kpx.model_module.half_life IS 'seconds after which an event counts half when a user is folded in; 0 = none';
+
+CREATE TABLE kpx.model_part (
+	model_id bigint NOT NULL,
+	position integer NOT NULL,
+	algorithm text NOT NULL,
+	numbers double precision[] NOT NULL,
+	PRIMARY KEY (model_id, position)
+);
+COMMENT ON TABLE kpx.model_part IS 'what a model is made of: part 0 answers, further parts are its components';
 
 CREATE TABLE kpx.model_block (
 	model_id bigint NOT NULL,
@@ -47,9 +56,9 @@ CREATE TABLE kpx.model_block (
 	PRIMARY KEY (model_id, kind, position, seq)
 );
 ALTER TABLE kpx.model_block ALTER COLUMN data SET STORAGE EXTERNAL;
-COMMENT ON TABLE kpx.model_block IS 'the numbers of a model: item ids, factors, Gram matrix, popularity';
-COMMENT ON COLUMN kpx.model_block.kind IS 'ids, factors, gram or popularity';
-COMMENT ON COLUMN kpx.model_block.position IS 'position of the module in the model; 0 for blocks of the whole model';
+COMMENT ON TABLE kpx.model_block IS 'the numbers of a model: item ids and popularity, and the arrays of its parts';
+COMMENT ON COLUMN kpx.model_block.kind IS 'ids, popularity, or the name of an array of a part, such as factors';
+COMMENT ON COLUMN kpx.model_block.position IS 'position of the module (ids, popularity) or of the part in the model';
 
 CREATE TABLE kpx.active_model (
 	module_id integer PRIMARY KEY,
@@ -70,6 +79,7 @@ CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kpx.ac
 SELECT pg_catalog.pg_extension_config_dump('kpx.model', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.model_module', '');
+SELECT pg_catalog.pg_extension_config_dump('kpx.model_part', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.model_block', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.active_model', '');
 

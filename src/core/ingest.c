@@ -180,6 +180,30 @@ kpx_csr_compact(uint64_t *offset, const uint64_t *kept, size_t rows, uint32_t *i
 }
 
 void
+kpx_csr_times(const KpxEvent *events, const uint32_t *at, size_t n, const uint64_t *offset, const uint32_t *index,
+			  uint32_t *time)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		uint64_t low = offset[events[i].user];
+		uint64_t end = offset[events[i].user + 1];
+		uint64_t high = end;
+
+		while (low < high)
+		{
+			uint64_t middle = low + (high - low) / 2;
+
+			if (KPX_ITEM(index[middle]) < KPX_ITEM(events[i].item))
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low < end && KPX_ITEM(index[low]) == KPX_ITEM(events[i].item) && at[i] > time[low])
+			time[low] = at[i];
+	}
+}
+
+void
 kpx_csr_transpose_count(const uint32_t *index, size_t n, uint64_t *count)
 {
 	for (size_t j = 0; j < n; j++)

@@ -58,6 +58,13 @@ extern uint64_t kpx_csr_compact(uint64_t *offset, const uint64_t *kept, size_t r
 								uint32_t *index, float *weight);
 
 /*
+ * Last time of each interaction: time[j] of rows that dedupe and compact have made becomes
+ * the greatest of what it was and the times at[i] of its events. time: uint32 an entry.
+ */
+extern void kpx_csr_times(const KpxEvent *events, const uint32_t *at, size_t n, const uint64_t *offset,
+						  const uint32_t *index, uint32_t *time);
+
+/*
  * The other side: rows are items, entries users in increasing order. Counts n entries
  * into count (uint64[items + 1], zeroed by the caller before the first range).
  */

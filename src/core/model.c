@@ -92,6 +92,38 @@ floats_finite(const char *payload, uint64_t n)
 	return true;
 }
 
+static bool
+offsets_grow(const char *payload, uint64_t rows)
+{
+	for (uint64_t i = 1; i < rows; i++)
+		if (load64(payload, i - 1) > load64(payload, i))
+			return false;
+	return true;
+}
+
+size_t
+kpx_block_element(KpxBlockKind kind)
+{
+	switch (kind)
+	{
+		case KPX_BLOCK_IDS_INT:
+		case KPX_BLOCK_OFFSETS:
+			return sizeof(uint64_t);
+		case KPX_BLOCK_IDS_UUID:
+			return 16;
+		case KPX_BLOCK_FACTORS:
+		case KPX_BLOCK_GRAM:
+		case KPX_BLOCK_POPULARITY:
+		case KPX_BLOCK_FLOATS:
+		case KPX_BLOCK_INDEXES:
+			return sizeof(float);
+		case KPX_BLOCK_BYTES:
+			return 1;
+		default:
+			return 0;
+	}
+}
+
 /* Does rows x cols x size equal bytes, without overflow? */
 static bool
 shape_is(const KpxBlockHeader *header, uint64_t size)
@@ -126,6 +158,15 @@ payload_ok(const KpxBlockHeader *header, const char *payload)
 		case KPX_BLOCK_FACTORS:
 			return header->cols >= 1 && header->cols <= KPX_MAX_FACTORS && shape_is(header, sizeof(float)) &&
 				   floats_finite(payload, header->rows * header->cols);
+		case KPX_BLOCK_FLOATS:
+			return header->cols >= 1 && shape_is(header, sizeof(float)) &&
+				   floats_finite(payload, header->rows * header->cols);
+		case KPX_BLOCK_OFFSETS:
+			return header->cols == 1 && shape_is(header, sizeof(uint64_t)) && offsets_grow(payload, header->rows);
+		case KPX_BLOCK_INDEXES:
+			return header->cols == 1 && shape_is(header, sizeof(uint32_t));
+		case KPX_BLOCK_BYTES:
+			return header->cols == 1 && shape_is(header, 1);
 		default:
 			return false;
 	}

@@ -21,7 +21,11 @@ typedef enum KpxBlockKind
 	KPX_BLOCK_IDS_TEXT, /* uint64[rows + 1] byte offsets, then the bytes, increasing by memcmp/length */
 	KPX_BLOCK_FACTORS, /* float[rows][cols] */
 	KPX_BLOCK_GRAM, /* float[rows = 1][cols]: diagonal of the weighted Gram matrix */
-	KPX_BLOCK_POPULARITY /* float[rows]: share of the module's interaction weight, 0..1 */
+	KPX_BLOCK_POPULARITY, /* float[rows]: share of the module's interaction weight, 0..1 */
+	KPX_BLOCK_FLOATS, /* float[rows][cols], any number of columns */
+	KPX_BLOCK_OFFSETS, /* uint64[rows], never decreasing */
+	KPX_BLOCK_INDEXES, /* uint32[rows]; what they may be the algorithm checks */
+	KPX_BLOCK_BYTES /* bytes[rows] */
 } KpxBlockKind;
 
 typedef struct KpxBlockHeader
@@ -49,6 +53,9 @@ extern KpxStatus kpx_block_header(KpxBlockKind kind, uint64_t first_row, uint64_
  * outside bytes[0..length). bytes need not be aligned.
  */
 extern KpxStatus kpx_block_check(const void *bytes, size_t length, KpxBlockHeader *header);
+
+/* Bytes of one element of a kind; 0 for text ids, whose size varies. */
+extern size_t kpx_block_element(KpxBlockKind kind);
 
 /* Payload of a block that passed the check. */
 extern const void *kpx_block_payload(const void *bytes);

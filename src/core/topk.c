@@ -4,6 +4,7 @@
  */
 #include "topk.h"
 
+#include <math.h>
 #include <string.h>
 
 #include <cblas.h>
@@ -23,6 +24,23 @@ kpx_scores_batch(const float *items, size_t ld, size_t rows, const float *x, siz
 		return;
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int) users, (int) rows, (int) ld, 1.0f, x, (int) ld,
 				items, (int) ld, 0.0f, score, (int) rows);
+}
+
+void
+kpx_cosines(const float *matrix, size_t ld, size_t item, size_t begin, size_t end, float *score)
+{
+	const KpxKernels *kernels = kpx_kernels();
+	const float *x = matrix + item * ld;
+	float own = kernels->dot(x, x, ld);
+
+	kernels->scores(matrix + begin * ld, ld, end - begin, x, score);
+	for (size_t i = begin; i < end; i++)
+	{
+		const float *y = matrix + i * ld;
+		float norm = kernels->dot(y, y, ld);
+
+		score[i - begin] = norm > 0 && own > 0 ? score[i - begin] / sqrtf(norm * own) : 0;
+	}
 }
 
 /* Does a come after b in the order of answers? */

@@ -30,6 +30,12 @@ extern void kpx_scores_batch(const float *items, size_t ld, size_t rows,
 							 const float *x, size_t users, float *score);
 
 /*
+ * score[i - begin] = cosine of rows i and item of a matrix (rows x ld), for i in
+ * [begin, end); 0 where either row is zero.
+ */
+extern void kpx_cosines(const float *matrix, size_t ld, size_t item, size_t begin, size_t end, float *score);
+
+/*
  * The k best of score[0..n) to hits, best first; returns how many (min(k, items
  * not excluded)). excluded: bitmap of n bits (bit i of byte i/8, least significant
  * first), or NULL. NaN scores are never returned. hits: k entries.

@@ -4,6 +4,8 @@
  */
 #include "kpxrec.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -11,6 +13,7 @@
 #include "utils/snapmgr.h"
 
 #include "request.h"
+#include "scorer.h"
 
 /* An item argument: its index within the target module, or -1. */
 static int64
@@ -22,18 +25,28 @@ item_argument(const KpxRequest *q, FunctionCallInfo fcinfo)
 														 getBaseType(type) == TEXTOID, "item_id"));
 }
 
-static double
-score_of(const KpxRequest *q, const KpxTaste *taste, int64 item)
+/* Score of one item by who speaks for this user; other is kept for the next item. */
+static float
+score_of(KpxRequest *q, KpxTaste *taste, const float **other, int64 item)
 {
-	size_t ld = kpx_ld(q->model->fixed.factors);
 	float score = 0;
 
 	if (item < 0)
 		return 0;
-	if (taste->x == NULL)
-		return q->model->popularity[q->target->base + item];
-	kpx_scores(q->model->fixed.matrix + (size_t) (q->target->base + item) * ld, ld, 0, 1, taste->x, &score);
-	return score;
+	if (taste->state)
+		kpx_model_score(q->model, taste->state, q->target->base + (uint32) item, q->target->base + (uint32) item + 1, &score);
+	else
+	{
+		for (int s = 0; *other == NULL && kpx_scorers[s]; s++)
+		{
+			void *note = NULL;
+
+			*other = kpx_scorers[s]->score(q, taste, &note, q->score);
+		}
+		if (*other)
+			score = (*other)[item];
+	}
+	return isnan(score) ? 0 : score;
 }
 
 /*
@@ -52,6 +65,7 @@ typedef struct ScoreState
 	uint64 commits; /* transactions completed when the snapshot was taken */
 	KpxRequest q;
 	KpxTaste taste;
+	const float *other; /* scores of another than the model, in context */
 	MemoryContext context;
 } ScoreState;
 
@@ -110,11 +124,18 @@ static Datum
 score(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 {
 	ScoreState *state;
+	MemoryContext old;
+	int64 item;
+	float result;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	state = score_state(fcinfo, user_type, from_text);
-	PG_RETURN_FLOAT4((float4) score_of(&state->q, &state->taste, item_argument(&state->q, fcinfo)));
+	item = item_argument(&state->q, fcinfo);
+	old = MemoryContextSwitchTo(state->taste.state ? CurrentMemoryContext : state->context);
+	result = score_of(&state->q, &state->taste, &state->other, item);
+	MemoryContextSwitchTo(old);
+	PG_RETURN_FLOAT4((float4) result);
 }
 
 PG_FUNCTION_INFO_V1(kpx_score);
@@ -149,11 +170,10 @@ explain(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 	kind = kpx_model_user_kind(q.registry, q.model);
 	taste = kpx_request_user(&q, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind);
 	item = item_argument(&q, fcinfo);
-	if (item < 0 || taste.x == NULL)
+	if (item < 0 || taste.state == NULL)
 		return (Datum) 0;
 	contribution = palloc(sizeof(double) * taste.history.n);
-	kpx_contributions(&q.model->fixed, taste.history.index, taste.history.weight, taste.history.n, taste.x,
-					  q.model->fixed.matrix + (size_t) (q.target->base + item) * kpx_ld(q.model->fixed.factors), contribution);
+	kpx_model_contributions(q.model, taste.state, &taste.history, q.target->base + (uint32) item, contribution);
 	for (uint32 i = 0; i < taste.history.n; i++)
 	{
 		Datum values[4];

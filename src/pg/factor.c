@@ -6,6 +6,8 @@
  */
 #include "kpxrec.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -15,9 +17,8 @@
 #include "utils/timestamp.h"
 
 #include "core/ingest.h"
+#include "algorithm.h"
 #include "factor.h"
-#include "factor_params.h"
-#include "factor_train.h"
 #include "ingest.h"
 #include "model.h"
 #include "registry.h"
@@ -136,6 +137,7 @@ result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingRepo
 	values[5] = Int64GetDatum(report->interactions);
 	values[6] = Int32GetDatum(report->iterations);
 	values[7] = Float8GetDatum(report->loss);
+	nulls[7] = isnan(report->loss);
 	values[8] = Float4GetDatum((float) report->read_seconds);
 	values[9] = Float4GetDatum((float) report->train_seconds);
 	values[10] = Float4GetDatum((float) store_seconds);
@@ -145,35 +147,36 @@ result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingRepo
 static Datum
 train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 {
-	char *algorithm = PG_ARGISNULL(1) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	KpxParams *params = kpx_params_parse(PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), kpx_module_names(modules, n), n);
+	const KpxAlgorithm *algorithm = kpx_algorithm(PG_ARGISNULL(1) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	KpxParams *params = kpx_params_parse(algorithm, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), kpx_module_names(modules, n), n);
 	char *name = PG_ARGISNULL(3) ? default_name(modules, n) : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	bool activate = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
-	KpxTrainingReport report = {.algorithm = algorithm};
-	KpxTrainResult result;
+	KpxTrainingReport report = {.algorithm = algorithm->name};
+	KpxFit fit;
 	KpxData *data;
 	KpxModel *model;
 	instr_time clock;
 
 	PreventCommandIfReadOnly("kpx_train()");
-	kpx_check_algorithm(algorithm);
 	check_name(name);
 	if (activate)
 		for (int m = 0; m < n; m++)
 			kpx_require_owner(modules[m]->owner, "module", modules[m]->name);
 	lock_name(name);
 	INSTR_TIME_SET_CURRENT(clock);
-	data = kpx_ingest(modules, n, params->observed, params->factors, false);
+	data = kpx_ingest(modules, n, params->observed, algorithm->times ? KPX_WANT_TIMES : 0);
 	report.read_seconds = seconds_since(&clock);
 	report.users = data->users;
 	report.interactions = data->offset[data->users];
 	if (report.interactions == 0)
 		ereport(NOTICE, (errmsg("there are no events: the model is empty and recommends nothing")));
-	model = kpx_factor_train(data, params, &result);
+	model = kpx_fit(data, params, &fit);
 	report.train_seconds = seconds_since(&clock);
-	report.iterations = result.iterations;
-	report.loss = result.loss;
-	report.params = kpx_params_jsonb(params, kpx_module_names(modules, n), n);
+	report.iterations = fit.iterations;
+	report.loss = fit.loss;
+	if (algorithm->vector && model->items > 0)
+		(void) algorithm->vector(model, 0, 0, &report.factors);
+	report.params = kpx_params_jsonb(params, kpx_module_names(modules, n));
 	model->name = name;
 	model->owner = GetUserNameFromId(GetUserId(), false);
 	kpx_model_store(model, &report);

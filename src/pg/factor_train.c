@@ -136,11 +136,12 @@ layout(Shared *s, const KpxData *data, const KpxParams *params)
 {
 	size_t total = kpx_align(sizeof(Shared));
 	uint64 entries = data->offset[data->users];
-	size_t d = (size_t) params->factors;
+	int factors = (int) kpx_param(params, "factors");
+	size_t d = (size_t) factors;
 
 	memset(s, 0, sizeof(*s));
-	s->factors = params->factors;
-	s->ld = kpx_ld(params->factors);
+	s->factors = factors;
+	s->ld = kpx_ld(factors);
 	s->n_modules = data->n_modules;
 	for (int m = 0; m <= data->n_modules; m++)
 		s->item_base[m] = data->item_base[m];
@@ -149,10 +150,10 @@ layout(Shared *s, const KpxData *data, const KpxParams *params)
 		s->unobserved[m] = params->unobserved[m];
 		s->unobserved_items += params->unobserved[m] * (data->item_base[m + 1] - data->item_base[m]);
 	}
-	s->unobserved_weight = params->unobserved_weight;
-	s->regularization = params->regularization;
-	s->tolerance = params->tolerance;
-	s->iterations = params->iterations;
+	s->unobserved_weight = kpx_param(params, "unobserved_weight");
+	s->regularization = kpx_param(params, "regularization");
+	s->tolerance = kpx_param(params, "tolerance");
+	s->iterations = (int) kpx_param(params, "iterations");
 	layout_side(&s->users, data->users, entries, s->ld, &total);
 	layout_side(&s->items, data->items, entries, s->ld, &total);
 	s->gram_slots = reserve(&total, GRAM_SLOTS * d * d, sizeof(double));
@@ -572,70 +573,32 @@ iterate_together(Participant *p, dsm_segment *segment, int workers)
 /* ------------------------------------------------------------ the result */
 
 static void
-fill_popularity(KpxModel *model, Participant *p)
+make_part(const Participant *p, KpxFit *fit)
 {
-	const uint64 *offset = part(p, p->shared->items.offset);
-	const float *weight = part(p, p->shared->items.weight);
+	const Shared *s = p->shared;
+	KpxFixed numbers = {s->factors, NULL, NULL, s->unobserved_weight, s->unobserved_items, s->regularization};
+	KpxFixed *to = kpx_ials_part(fit, &numbers);
 
-	for (int m = 0; m < model->n_modules; m++)
-	{
-		KpxModelModule *module = &model->modules[m];
-		double all = 0;
-
-		for (uint64 j = offset[module->base]; j < offset[module->base + module->items]; j++)
-			all += weight[j];
-		for (uint32 i = module->base; i < module->base + module->items; i++)
-		{
-			double total = 0;
-
-			for (uint64 j = offset[i]; j < offset[i + 1]; j++)
-				total += weight[j];
-			model->popularity[i] = all > 0 ? (float) (total / all) : 0;
-		}
-	}
+	memcpy((float *) to->matrix, part(p, s->items.matrix), s->items.rows * s->ld * sizeof(float));
+	memcpy((float *) to->gram, part(p, s->diagonal), s->factors * sizeof(float));
+	fit->iterations += s->done;
+	fit->loss = s->loss;
 }
 
-static KpxModel *
-make_model(Participant *p, const KpxData *data, const KpxParams *params)
+void
+kpx_factor_train(KpxFit *fit)
 {
-	Shared *s = p->shared;
-	KpxModel *model = palloc0(sizeof(KpxModel));
-	float *matrix;
-	float *gram;
-
-	model->context = CurrentMemoryContext;
-	model->n_modules = data->n_modules;
-	model->modules = palloc0(sizeof(KpxModelModule) * data->n_modules);
-	model->items = data->items;
-	for (int m = 0; m < data->n_modules; m++)
-		model->modules[m] = (KpxModelModule){data->modules[m]->id, data->modules[m]->name, data->item_base[m],
-											 data->item_base[m + 1] - data->item_base[m], data->item_ids[m], params->observed[m],
-											 data->module_users[m], data->module_interactions[m]};
-	matrix = kpx_alloc_aligned(CurrentMemoryContext, (size_t) data->items * s->ld, sizeof(float));
-	memcpy(matrix, part(p, s->items.matrix), (size_t) data->items * s->ld * sizeof(float));
-	gram = kpx_alloc_aligned(CurrentMemoryContext, s->ld, sizeof(float));
-	memcpy(gram, part(p, s->diagonal), s->ld * sizeof(float));
-	model->popularity = kpx_alloc_aligned(CurrentMemoryContext, data->items, sizeof(float));
-	model->fixed = (KpxFixed){s->factors, matrix, gram, s->unobserved_weight, s->unobserved_items, s->regularization};
-	fill_popularity(model, p);
-	return model;
-}
-
-KpxModel *
-kpx_factor_train(KpxData *data, const KpxParams *params, KpxTrainResult *result)
-{
+	const KpxData *data = fit->data;
 	Shared plan;
 	Participant p = {.leader = true};
 	dsm_segment *segment = NULL;
 	char *memory = NULL;
 	int workers = wanted_workers(data);
-	KpxModel *model;
 
-	kpx_require_blas();
 	if (data->n_modules > MAX_MODULES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a model can span at most %d modules", MAX_MODULES)));
-	layout(&plan, data, params);
+	layout(&plan, data, fit->params);
 	kpx_check_budget(plan.bytes + data->offset[data->users] * 8, "training");
 	if (workers > 0)
 		segment = try_shared_memory(plan.bytes);
@@ -650,18 +613,14 @@ kpx_factor_train(KpxData *data, const KpxParams *params, KpxTrainResult *result)
 	*p.shared = plan;
 	pg_atomic_init_u64(&p.shared->next, 0);
 	ConditionVariableInit(&p.shared->go_changed);
-	fill(&p, data, params->seed);
-	result->workers = 0;
+	fill(&p, data, fit->params->seed);
 	if (segment)
-		result->workers = iterate_together(&p, segment, workers);
+		fit->workers = iterate_together(&p, segment, workers);
 	else
 		iterate_alone(&p);
-	model = make_model(&p, data, params);
-	result->iterations = p.shared->done;
-	result->loss = p.shared->loss;
+	make_part(&p, fit);
 	if (segment)
 		dsm_detach(segment);
 	if (memory)
 		pfree(memory);
-	return model;
 }

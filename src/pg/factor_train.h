@@ -5,22 +5,14 @@
 #ifndef KPX_FACTOR_TRAIN_H
 #define KPX_FACTOR_TRAIN_H
 
-#include "factor_params.h"
-#include "ingest.h"
-#include "model.h"
+#include "algorithm.h"
 
-typedef struct KpxTrainResult
-{
-	int iterations;
-	double loss;
-	int workers;
-} KpxTrainResult;
+#include "core/factor.h"
 
-/*
- * Trains on data; returns a model (id 0, allocated in the current memory context) whose
- * item ids are those of data.
- * data stays as it is.
- */
-extern KpxModel *kpx_factor_train(KpxData *data, const KpxParams *params, KpxTrainResult *result);
+/* The fit of algorithm "ials". */
+extern void kpx_factor_train(KpxFit *fit);
+
+/* Makes fit->part a part of "ials" of these numbers; returns where its matrix and gram are to be written. */
+extern KpxFixed *kpx_ials_part(KpxFit *fit, const KpxFixed *fixed);
 
 #endif /* KPX_FACTOR_TRAIN_H */

@@ -26,6 +26,7 @@ typedef struct Entry
 	uint32 user;
 	uint32 item;
 	float weight;
+	uint32 time;
 	bool hides;
 } Entry;
 
@@ -153,7 +154,7 @@ take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *train
 		Datum item = SPI_getbinval(table->vals[i], table->tupdesc, 2, &null);
 		Datum factor = SPI_getbinval(table->vals[i], table->tupdesc, 3, &factor_null);
 		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(table->vals[i], table->tupdesc, 4, &at_null));
-		Entry entry = {(uint32) user, 0, 0, source->hides};
+		Entry entry = {(uint32) user, 0, 0, 0, source->hides};
 		int64 index;
 
 		if (null)
@@ -169,6 +170,7 @@ take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *train
 					 errmsg("column \"%s\" of relation %s holds an infinite time", source->occurred_at, source->relation_name)));
 		entry.item = trained->base + (uint32) index;
 		entry.weight = (float) row_weight(source, trained->observed, factor, factor_null, at, at_null);
+		entry.time = at_null ? 0 : kpx_event_second(at);
 		if (module->repeat_after >= 0 && !at_null && kpx_event_age(at) >= module->repeat_after)
 			entry.hides = false;
 		add_entry(entries, entry);
@@ -230,11 +232,13 @@ add_up(KpxHistory *history, const Entry *entry, size_t n)
 {
 	history->index = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
 	history->weight = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(float));
+	history->time = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
 	history->hidden = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
 	history->n = history->n_hidden = 0;
 	for (size_t i = 0; i < n;)
 	{
 		double weight = 0;
+		uint32 time = 0;
 		bool hides = false;
 		size_t j = i;
 
@@ -242,15 +246,37 @@ add_up(KpxHistory *history, const Entry *entry, size_t n)
 		{
 			weight += entry[j].weight;
 			hides |= entry[j].hides;
+			time = Max(time, entry[j].time);
 		}
 		if ((float) weight > 0)
 		{
 			history->index[history->n] = entry[i].item;
+			history->time[history->n] = time;
 			history->weight[history->n++] = (float) weight;
 		}
 		if (hides)
 			history->hidden[history->n_hidden++] = entry[i].item;
 		i = j;
+	}
+}
+
+void
+kpx_history_fade(KpxHistory *history, const KpxModel *model)
+{
+	uint32 newest = 0;
+	int m = 0;
+
+	if (history->time == NULL)
+		return;
+	for (uint32 i = 0; i < history->n; i++)
+		newest = Max(newest, history->time[i]);
+	for (uint32 i = 0; i < history->n; i++)
+	{
+		while (history->index[i] >= model->modules[m].base + model->modules[m].items)
+			m++;
+		/* Never to nothing: weights must stay above zero. */
+		if (model->modules[m].half_life > 0 && history->time[i] > 0)
+			history->weight[i] = Max(history->weight[i] * (float) kpx_decay(newest - history->time[i], model->modules[m].half_life), 1e-30f);
 	}
 }
 
@@ -282,6 +308,7 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 		while (end < entries.n && entries.entry[end].user == (uint32) u)
 			end++;
 		add_up(&histories[u], entries.entry + begin, end - begin);
+		kpx_history_fade(&histories[u], model);
 		begin = end;
 	}
 	return histories;
@@ -299,7 +326,7 @@ kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n)
 		int64 index = kpx_ids_find(&module->ids, items[i]);
 
 		if (index >= 0)
-			entry[known++] = (Entry){0, module->base + (uint32) index, (float) module->observed, true};
+			entry[known++] = (Entry){0, module->base + (uint32) index, (float) module->observed, 0, true};
 	}
 	qsort(entry, known, sizeof(Entry), compare_entries);
 	add_up(&history, entry, known);

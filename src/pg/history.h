@@ -15,6 +15,7 @@ typedef struct KpxHistory
 	uint32 n;
 	uint32 *index; /* item in the model, increasing */
 	float *weight;
+	uint32 *time; /* of the last event, kpx_event_second; 0 = none; NULL = none at all */
 	uint32 n_hidden;
 	uint32 *hidden; /* items not to be offered again, increasing, may repeat */
 } KpxHistory;
@@ -26,6 +27,12 @@ typedef struct KpxHistory
  */
 extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users,
 									KpxIdKind kind);
+
+/*
+ * Weights of interactions fade with their age before the user's newest one: halved every
+ * half_life of their module. Modules without half-life, interactions without time stay.
+ */
+extern void kpx_history_fade(KpxHistory *history, const KpxModel *model);
 
 /* Items given by the caller as a history of weight 1 each, hiding themselves. */
 extern KpxHistory kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n);

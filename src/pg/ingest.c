@@ -29,6 +29,7 @@ typedef struct EventBlock
 {
 	size_t n;
 	KpxEvent *events;
+	uint32 *times; /* or NULL */
 } EventBlock;
 
 /* Latest event of a user in the module being read. */
@@ -51,6 +52,7 @@ typedef struct Reader
 	size_t map_bytes;
 	uint64 n_events;
 	bool want_last;
+	bool want_times;
 	Last *last;
 	uint32 last_size;
 	/* this module */
@@ -75,16 +77,27 @@ kpx_event_age(TimestampTz occurred_at)
 	return ((double) GetCurrentTransactionStartTimestamp() - (double) occurred_at) / USECS_PER_SEC;
 }
 
+uint32
+kpx_event_second(TimestampTz occurred_at)
+{
+	int64 second = occurred_at / USECS_PER_SEC;
+
+	return second < 1 ? 1 : second > PG_UINT32_MAX ? PG_UINT32_MAX
+												   : (uint32) second;
+}
+
 static void
 add_block(Reader *r)
 {
-	size_t bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * sizeof(KpxEvent) + r->map_bytes +
+	size_t event_bytes = sizeof(KpxEvent) + (r->want_times ? sizeof(uint32) : 0);
+	size_t bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * event_bytes + r->map_bytes +
 				   kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items);
 
 	kpx_check_budget(bytes, psprintf("reading the events (" UINT64_FORMAT " so far)", r->n_events));
 	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(EventBlock) * (r->n_blocks + 1)) : MemoryContextAlloc(r->context, sizeof(EventBlock));
 	r->blocks[r->n_blocks].n = 0;
 	r->blocks[r->n_blocks].events = kpx_alloc(r->context, BLOCK_EVENTS, sizeof(KpxEvent));
+	r->blocks[r->n_blocks].times = r->want_times ? kpx_alloc(r->context, BLOCK_EVENTS, sizeof(uint32)) : NULL;
 	r->n_blocks++;
 }
 
@@ -191,6 +204,8 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
 		add_block(r);
 	block = &r->blocks[r->n_blocks - 1];
+	if (block->times)
+		block->times[block->n] = last.at == DT_NOBEGIN ? 0 : kpx_event_second(last.at);
 	block->events[block->n++] = (KpxEvent){user, (r->item_base + last.item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
 	r->n_events++;
 	if (r->want_last)
@@ -321,7 +336,7 @@ read_source(Reader *r, const KpxModule *module, const KpxSource *source, double 
 	r->weight_column = source->weight_column ? ++column : 0;
 	if (source->weight_column)
 		appendStringInfo(&sql, ", %s::pg_catalog.float8", quote_identifier(source->weight_column));
-	r->time_column = source->occurred_at && (source->half_life > 0 || r->want_last) ? ++column : 0;
+	r->time_column = source->occurred_at && (source->half_life > 0 || r->want_last || r->want_times) ? ++column : 0;
 	if (r->time_column)
 		appendStringInfo(&sql, ", %s::pg_catalog.timestamptz", quote_identifier(source->occurred_at));
 	appendStringInfo(&sql, " FROM %s", relation);
@@ -379,7 +394,8 @@ build_rows(Reader *r, KpxData *data)
 	{
 		CHECK_FOR_INTERRUPTS();
 		kpx_csr_scatter(r->blocks[b].events, r->blocks[b].n, NULL, cursor, data->index, data->weight);
-		pfree(r->blocks[b].events);
+		if (!r->want_times)
+			pfree(r->blocks[b].events);
 	}
 	for (size_t begin = 0; begin < users; begin += ROWS_A_STEP)
 	{
@@ -388,6 +404,27 @@ build_rows(Reader *r, KpxData *data)
 	}
 	(void) kpx_csr_compact(data->offset, cursor, users, data->index, data->weight);
 	pfree(cursor);
+}
+
+/* The times of the interactions that build_rows made. */
+static void
+build_times(Reader *r, KpxData *data)
+{
+	uint64 n = data->offset[data->users];
+
+	data->time = kpx_alloc(data->context, Max(n, 1), sizeof(uint32));
+	memset(data->time, 0, n * sizeof(uint32));
+	for (int b = 0; b < r->n_blocks; b++)
+	{
+		for (size_t begin = 0; begin < r->blocks[b].n; begin += 65536)
+		{
+			CHECK_FOR_INTERRUPTS();
+			kpx_csr_times(r->blocks[b].events + begin, r->blocks[b].times + begin, Min(65536, r->blocks[b].n - begin),
+						  data->offset, data->index, data->time);
+		}
+		pfree(r->blocks[b].events);
+		pfree(r->blocks[b].times);
+	}
 }
 
 void
@@ -414,12 +451,12 @@ kpx_data_count(KpxData *data)
 	}
 }
 
-/* Bytes training will take, from what is known after reading. */
+/* Bytes turning events into rows takes; what an algorithm needs it checks itself. */
 static size_t
-training_bytes(const Reader *r, const KpxData *data, int factors)
+training_bytes(const Reader *r, const KpxData *data)
 {
-	return r->n_events * (sizeof(uint32) + sizeof(float)) * 3 +
-		   ((size_t) data->users + data->items) * (kpx_ld(factors) * sizeof(float) + 4 * sizeof(uint64));
+	return r->n_events * (sizeof(uint32) + sizeof(float)) * 3 + (r->want_times ? r->n_events * 2 * sizeof(uint32) : 0) +
+		   ((size_t) data->users + data->items) * 4 * sizeof(uint64);
 }
 
 static uint32 *
@@ -451,13 +488,14 @@ rename_last(KpxData *data, uint32 **arrived, const uint32 *counts, const uint32 
 }
 
 KpxData *
-kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int factors, bool want_last)
+kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want)
 {
 	KpxData *data = palloc0(sizeof(KpxData));
 	Reader r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
 	uint32 **item_positions = palloc(sizeof(uint32 *) * n_modules);
 	uint32 **arrived = palloc(sizeof(uint32 *) * n_modules);
 	uint32 *arrived_counts = palloc0(sizeof(uint32) * n_modules);
+	bool want_last = (want & KPX_WANT_LAST) != 0;
 	uint32 *item_position;
 	uint32 *user_position;
 
@@ -470,6 +508,7 @@ kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int facto
 	data->module_users = palloc0(sizeof(uint64) * n_modules);
 	r.context = CurrentMemoryContext;
 	r.want_last = want_last;
+	r.want_times = (want & KPX_WANT_TIMES) != 0;
 	r.user_kind = kpx_user_kind(modules, n_modules);
 	r.users = kpx_idmap_create(CurrentMemoryContext, r.user_kind);
 	for (int m = 0; m < n_modules; m++)
@@ -490,7 +529,7 @@ kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int facto
 	}
 	data->items = data->item_base[n_modules];
 	data->users = kpx_idmap_count(r.users);
-	kpx_check_budget(training_bytes(&r, data, factors), "training");
+	kpx_check_budget(training_bytes(&r, data), "training");
 	data->user_ids = kpx_idmap_sorted(r.users, data->context, &user_position);
 	kpx_idmap_free(r.users);
 	item_position = kpx_alloc(data->context, Max(data->items, 1), sizeof(uint32));
@@ -501,6 +540,8 @@ kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int facto
 		rename_last(data, arrived, arrived_counts, user_position, item_position);
 	rename_events(&r, user_position, item_position);
 	build_rows(&r, data);
+	if (r.want_times)
+		build_times(&r, data);
 	kpx_data_count(data);
 	return data;
 }

@@ -30,18 +30,22 @@ typedef struct KpxData
 	uint64 *offset; /* [users + 1] */
 	uint32 *index; /* item, with KPX_HIDES */
 	float *weight;
+	uint32 *time; /* of an interaction's last event, see kpx_event_second; NULL unless asked for */
 	uint64 *module_interactions; /* [n_modules] */
 	uint64 *module_users; /* [n_modules] */
 	uint32 **last_item; /* [n_modules][users], KPX_NO_ITEM = none; only if asked for */
 } KpxData;
 
+#define KPX_WANT_LAST 1 /* each user's last item a module */
+#define KPX_WANT_TIMES 2 /* the time of each interaction */
+
 /*
  * Reads all event sources of these modules as the current user. observed[m]
- * multiplies the weights of module m. want_last: also each user's last item a module.
+ * multiplies the weights of module m. want: of the above.
  * Errors: those of the relations; 22023 NaN, infinite, negative weights; 22008
  * infinite times; 53200 over the memory budget; 42804 ids of different kinds.
  */
-extern KpxData *kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int factors, bool want_last);
+extern KpxData *kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want);
 
 /* Recounts interactions and users a module (after a split took some out). */
 extern void kpx_data_count(KpxData *data);
@@ -51,6 +55,9 @@ extern KpxIdKind kpx_user_kind(KpxModule **modules, int n_modules);
 
 /* Checks a source against the catalog again: kinds of its ids (item kind returned) and its name in SQL. */
 extern KpxIdKind kpx_source_check(const KpxModule *module, const KpxSource *source, KpxIdKind *user_kind, char **relation_sql);
+
+/* Whole seconds since 2000-01-01, at least 1 and at most 2^32 - 1; 0 means no time. */
+extern uint32 kpx_event_second(TimestampTz occurred_at);
 
 /* Age of an event in seconds at the transaction's start. */
 extern double kpx_event_age(TimestampTz occurred_at);

@@ -14,6 +14,7 @@
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
+#include "algorithm.h"
 #include "model_block.h"
 #include "model_share.h"
 
@@ -280,6 +281,7 @@ kpx_drop_model(PG_FUNCTION_ARGS)
 		"SELECT FROM kpx.model WHERE id = $1 FOR UPDATE",
 		"DELETE FROM kpx.active_model WHERE model_id = $1",
 		"DELETE FROM kpx.model_block WHERE model_id = $1",
+		"DELETE FROM kpx.model_part WHERE model_id = $1",
 		"DELETE FROM kpx.model_module WHERE model_id = $1",
 		"DELETE FROM kpx.model WHERE id = $1",
 	};
@@ -333,6 +335,8 @@ item_factors(FunctionCallInfo fcinfo, Oid type, int model_argument)
 	int64 id;
 	KpxModel *model;
 	KpxModelModule *module;
+	const KpxAlgorithm *algorithm;
+	MemoryContext row_context;
 	Datum *elements;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -346,24 +350,30 @@ item_factors(FunctionCallInfo fcinfo, Oid type, int model_argument)
 				 errmsg("module \"%s\" has no active model", name), errhint("Train one with kpx_train.")));
 	model = kpx_model(registry, id);
 	module = kpx_model_module(model, name);
-	elements = palloc(sizeof(Datum) * model->fixed.factors);
+	algorithm = model->part[0].algorithm;
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec factors", ALLOCSET_SMALL_SIZES);
+	if (algorithm->vector == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model " INT64_FORMAT " has no vectors: its algorithm is \"%s\"", id, algorithm->name)));
 	for (uint32 i = 0; i < module->items; i++)
 	{
-		const float *row = model->fixed.matrix + (size_t) (module->base + i) * kpx_ld(model->fixed.factors);
+		int length;
+		const float *row = algorithm->vector(model, 0, module->base + i, &length);
 		Datum values[2];
 		bool nulls[2] = {false, false};
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
-		old = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_tuple_memory);
-		for (int k = 0; k < model->fixed.factors; k++)
+		old = MemoryContextSwitchTo(row_context);
+		elements = palloc(sizeof(Datum) * length);
+		for (int k = 0; k < length; k++)
 			elements[k] = Float4GetDatum(row[k]);
 		values[0] = kpx_id_to_datum(module->ids.kind, kpx_ids_get(&module->ids, i), type);
-		values[1] = PointerGetDatum(construct_array(elements, model->fixed.factors, FLOAT4OID, 4, true, TYPALIGN_INT));
+		values[1] = PointerGetDatum(construct_array(elements, length, FLOAT4OID, 4, true, TYPALIGN_INT));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		if (DatumGetPointer(values[1]))
-			pfree(DatumGetPointer(values[1]));
 		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_context);
 	}
 	return (Datum) 0;
 }

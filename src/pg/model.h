@@ -9,7 +9,7 @@
 #include "ids.h"
 #include "registry.h"
 
-#include "core/factor.h"
+#include "core/model.h"
 
 typedef struct KpxModelModule
 {
@@ -19,9 +19,38 @@ typedef struct KpxModelModule
 	uint32 items;
 	KpxIds ids;
 	double observed; /* multiplies the weights of its events */
+	double half_life; /* seconds after which an event counts half when a user is folded in; 0 = none */
 	uint64 users;
 	uint64 interactions;
 } KpxModelModule;
+
+#define KPX_MAX_PARTS 8
+#define KPX_PART_NUMBERS 8
+#define KPX_PART_ARRAYS 8
+
+/* Numbers over items: rows x cols, ld elements from one row to the next. */
+typedef struct KpxArray
+{
+	const char *name;
+	KpxBlockKind kind;
+	uint64 rows;
+	uint32 cols;
+	size_t ld;
+	void *data; /* 64-byte aligned */
+} KpxArray;
+
+typedef struct KpxAlgorithm KpxAlgorithm;
+
+/* What one algorithm learned; algorithm.h says how it is used. */
+typedef struct KpxPart
+{
+	const KpxAlgorithm *algorithm;
+	int n_numbers;
+	double number[KPX_PART_NUMBERS];
+	int n_arrays;
+	KpxArray array[KPX_PART_ARRAYS];
+	void *derived; /* made by the algorithm's open, not stored */
+} KpxPart;
 
 /* A model in memory; what training makes and what answers use. */
 typedef struct KpxModel
@@ -39,7 +68,8 @@ typedef struct KpxModel
 	KpxModelModule *modules;
 	uint32 items;
 	float *popularity; /* [items]: share of the module's interaction weight */
-	KpxFixed fixed; /* matrix [items][kpx_ld(factors)] */
+	int n_parts; /* 0: nothing but ids, made where there is no model (scorer.h) */
+	KpxPart part[KPX_MAX_PARTS];
 } KpxModel;
 
 /* How a training run went, for its row in kpx.model. */
@@ -49,8 +79,9 @@ typedef struct KpxTrainingReport
 	Datum params; /* jsonb: all parameters as used */
 	uint64 users;
 	uint64 interactions;
+	int factors; /* 0 = none */
 	int iterations;
-	double loss;
+	double loss; /* NaN = none */
 	double read_seconds;
 	double train_seconds;
 } KpxTrainingReport;

@@ -7,6 +7,8 @@
  */
 #include "model_block.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "port/pg_crc32c.h"
 #include "utils/array.h"
@@ -14,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "core/model.h"
+#include "algorithm.h"
 #include "model_share.h"
 
 #define BLOCK_BYTES (8 * 1024 * 1024)
@@ -113,47 +116,71 @@ store_ids(const KpxModel *model, int position)
 	} while (begin < ids->n);
 }
 
-/* rows x cols floats from from, whose rows are ld apart. */
+/* An array, its rows cut into blocks. */
 static void
-store_floats(int64 model, const char *name, KpxBlockKind kind, int position, const float *from, uint64 rows,
-			 uint32 cols, size_t ld)
+store_array(int64 model, const KpxArray *array, int position)
 {
-	uint64 step = Max(1, BLOCK_BYTES / (cols * sizeof(float)));
+	size_t element = kpx_block_element(array->kind);
+	size_t row = array->cols * element;
+	uint64 step = Max(1, BLOCK_BYTES / row);
 	int seq = 0;
 
-	for (uint64 begin = 0; begin < rows || seq == 0; begin += step)
+	for (uint64 begin = 0; begin < array->rows || seq == 0; begin += step)
 	{
-		uint64 n = Min(step, rows - begin);
-		bytea *block = new_block(kind, begin, n, cols, n * cols * sizeof(float));
+		uint64 n = Min(step, array->rows - begin);
+		bytea *block = new_block(array->kind, begin, n, array->cols, n * row);
 
 		for (uint64 i = 0; i < n; i++)
-			memcpy(block_payload(block) + i * cols * sizeof(float), from + (begin + i) * ld, cols * sizeof(float));
-		insert_block(model, name, position, seq++, block);
+			memcpy(block_payload(block) + i * row, (char *) array->data + (begin + i) * array->ld * element, row);
+		insert_block(model, array->name, position, seq++, block);
 	}
+}
+
+static KpxArray
+popularity_array(const KpxModel *model, int position)
+{
+	const KpxModelModule *module = &model->modules[position];
+
+	return (KpxArray){"popularity", KPX_BLOCK_POPULARITY, module->items, 1, 1, model->popularity + module->base};
+}
+
+static size_t
+model_bytes(const KpxModel *model)
+{
+	size_t bytes = model->items * sizeof(float);
+
+	for (int p = 0; p < model->n_parts; p++)
+		for (int a = 0; a < model->part[p].n_arrays; a++)
+		{
+			const KpxArray *array = &model->part[p].array[a];
+
+			bytes += array->rows * array->cols * kpx_block_element(array->kind);
+		}
+	return bytes;
 }
 
 static void
 store_row(KpxModel *model, const KpxTrainingReport *report, int *version)
 {
 	Oid types[] = {TEXTOID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, FLOAT8OID,
-				   FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, FLOAT8OID, INT8OID};
-	size_t bytes = (size_t) model->items * (model->fixed.factors + 1) * sizeof(float);
+				   FLOAT8OID, FLOAT8OID, INT8OID};
 	Datum values[] = {CStringGetTextDatum(model->name), DirectFunctionCall1(namein, CStringGetDatum(model->owner)),
-					  CStringGetTextDatum(report->algorithm), report->params, Int32GetDatum(model->fixed.factors),
+					  CStringGetTextDatum(report->algorithm), report->params, Int32GetDatum(report->factors),
 					  Int64GetDatum(report->users), Int64GetDatum(model->items), Int64GetDatum(report->interactions),
-					  Int32GetDatum(report->iterations), Float8GetDatum(report->loss),
-					  Float8GetDatum(model->fixed.regularization), Float8GetDatum(model->fixed.unobserved),
-					  Float8GetDatum(model->fixed.unobserved_rows), Float8GetDatum(report->read_seconds),
-					  Float8GetDatum(report->train_seconds), Int64GetDatum(bytes)};
+					  Int32GetDatum(report->iterations), Float8GetDatum(report->loss), Float8GetDatum(report->read_seconds),
+					  Float8GetDatum(report->train_seconds), Int64GetDatum(model_bytes(model))};
+	char nulls[] = "             ";
 	bool null;
 
+	nulls[4] = report->factors ? ' ' : 'n';
+	nulls[9] = isnan(report->loss) ? 'n' : ' ';
 	kpx_catalog_execute("INSERT INTO kpx.model (name, version, owner, algorithm, params, factors, users, items,"
-						" interactions, iterations, loss, regularization, unobserved_weight, unobserved_rows, seconds, bytes)"
+						" interactions, iterations, loss, seconds, bytes)"
 						" SELECT $1, 1 + coalesce((SELECT max(version) FROM kpx.model WHERE name = $1), 0), $2, $3, $4,"
-						" $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-						" jsonb_build_object('read', round($14::numeric, 3), 'train', round($15::numeric, 3)), $16"
+						" $5, $6, $7, $8, $9, $10,"
+						" jsonb_build_object('read', round($11::numeric, 3), 'train', round($12::numeric, 3)), $13"
 						" RETURNING id, version",
-						16, types, values, NULL, false);
+						13, types, values, nulls, false);
 	model->id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	*version = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null));
 }
@@ -162,19 +189,34 @@ static void
 store_module(const KpxModel *model, int position)
 {
 	const KpxModelModule *m = &model->modules[position];
-	Oid types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID};
+	Oid types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID, FLOAT8OID};
 	Datum values[] = {Int64GetDatum(model->id), Int32GetDatum(position), Int32GetDatum(m->module_id),
 					  CStringGetTextDatum(m->name), Int64GetDatum(m->items), Int64GetDatum(m->users),
-					  Int64GetDatum(m->interactions), Float8GetDatum(m->observed)};
-	size_t ld = kpx_ld(model->fixed.factors);
+					  Int64GetDatum(m->interactions), Float8GetDatum(m->observed), Float8GetDatum(m->half_life)};
+	KpxArray popularity = popularity_array(model, position);
 
 	kpx_catalog_execute("INSERT INTO kpx.model_module (model_id, position, module_id, module, items, users, interactions,"
-						" observed_weight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-						8, types, values, NULL, false);
+						" observed_weight, half_life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+						9, types, values, NULL, false);
 	store_ids(model, position);
-	store_floats(model->id, "factors", KPX_BLOCK_FACTORS, position, model->fixed.matrix + m->base * ld, m->items,
-				 (uint32) model->fixed.factors, ld);
-	store_floats(model->id, "popularity", KPX_BLOCK_POPULARITY, position, model->popularity + m->base, m->items, 1, 1);
+	store_array(model->id, &popularity, position);
+}
+
+static void
+store_part(const KpxModel *model, int position)
+{
+	const KpxPart *part = &model->part[position];
+	Datum numbers[KPX_PART_NUMBERS];
+	Oid types[] = {INT8OID, INT4OID, TEXTOID, FLOAT8ARRAYOID};
+	Datum values[] = {Int64GetDatum(model->id), Int32GetDatum(position), CStringGetTextDatum(part->algorithm->name), 0};
+
+	for (int i = 0; i < part->n_numbers; i++)
+		numbers[i] = Float8GetDatum(part->number[i]);
+	values[3] = PointerGetDatum(construct_array(numbers, part->n_numbers, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	kpx_catalog_execute("INSERT INTO kpx.model_part (model_id, position, algorithm, numbers) VALUES ($1, $2, $3, $4)",
+						4, types, values, NULL, false);
+	for (int a = 0; a < part->n_arrays; a++)
+		store_array(model->id, &part->array[a], position);
 }
 
 int
@@ -185,10 +227,10 @@ kpx_model_store(KpxModel *model, const KpxTrainingReport *report)
 
 	kpx_catalog_begin(&catalog, false);
 	store_row(model, report, &version);
-	store_floats(model->id, "gram", KPX_BLOCK_GRAM, 0, model->fixed.gram, 1, (uint32) model->fixed.factors,
-				 kpx_ld(model->fixed.factors));
 	for (int m = 0; m < model->n_modules; m++)
 		store_module(model, m);
+	for (int p = 0; p < model->n_parts; p++)
+		store_part(model, p);
 	kpx_catalog_end(&catalog);
 	return version;
 }
@@ -204,8 +246,8 @@ corrupt(int64 id, const char *what)
 			 errhint("Activate another model with kpx_activate, or train again.")));
 }
 
-/* The blocks of one kind and position, in order, checked; calls back with each. */
-typedef void (*BlockConsumer)(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload);
+/* Called with each block of one name and position, in order and checked; where: what it fills. */
+typedef void (*BlockConsumer)(KpxModel *model, int position, void *where, const KpxBlockHeader *header, const char *payload);
 
 static void
 check_block(int64 id, const char *bytes, size_t length, KpxBlockHeader *header)
@@ -228,7 +270,7 @@ check_block(int64 id, const char *bytes, size_t length, KpxBlockHeader *header)
 }
 
 static void
-read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockConsumer consume)
+read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockConsumer consume, void *where)
 {
 	Oid types[] = {INT8OID, TEXTOID, INT4OID};
 	Datum values[] = {Int64GetDatum(model->id), CStringGetTextDatum(kind), Int32GetDatum(position)};
@@ -251,7 +293,7 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 		check_block(model->id, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), &header);
 		if (header.first_row != next || header.rows > rows - next)
 			corrupt(model->id, "blocks are missing or in the wrong order");
-		consume(model, position, &header, kpx_block_payload(VARDATA_ANY(data)));
+		consume(model, position, where, &header, kpx_block_payload(VARDATA_ANY(data)));
 		next += header.rows;
 		if ((Pointer) data != DatumGetPointer(stored))
 			pfree(data);
@@ -262,7 +304,7 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 }
 
 static void
-take_ids(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
+take_ids(KpxModel *model, int position, void *where, const KpxBlockHeader *header, const char *payload)
 {
 	KpxIds *ids = &model->modules[position].ids;
 	uint64 rows = header->rows;
@@ -309,35 +351,16 @@ take_ids(KpxModel *model, int position, const KpxBlockHeader *header, const char
 }
 
 static void
-require_floats(const KpxModel *model, const KpxBlockHeader *header, KpxBlockKind kind, uint32 cols)
+take_rows(KpxModel *model, int position, void *where, const KpxBlockHeader *header, const char *payload)
 {
-	if (header->kind != kind || header->cols != cols)
+	const KpxArray *array = where;
+	size_t element = kpx_block_element(array->kind);
+	size_t row = array->cols * element;
+
+	if (header->kind != array->kind || header->cols != array->cols)
 		corrupt(model->id, "a block has the wrong shape");
-}
-
-static void
-take_factors(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
-{
-	uint32 cols = (uint32) model->fixed.factors;
-	float *to = (float *) model->fixed.matrix + (model->modules[position].base + header->first_row) * kpx_ld(cols);
-
-	require_floats(model, header, KPX_BLOCK_FACTORS, cols);
 	for (uint64 i = 0; i < header->rows; i++)
-		memcpy(to + i * kpx_ld(cols), payload + i * cols * sizeof(float), cols * sizeof(float));
-}
-
-static void
-take_popularity(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
-{
-	require_floats(model, header, KPX_BLOCK_POPULARITY, 1);
-	memcpy(model->popularity + model->modules[position].base + header->first_row, payload, header->rows * sizeof(float));
-}
-
-static void
-take_gram(KpxModel *model, int position, const KpxBlockHeader *header, const char *payload)
-{
-	require_floats(model, header, KPX_BLOCK_GRAM, (uint32) model->fixed.factors);
-	memcpy((float *) model->fixed.gram, payload, header->cols * sizeof(float));
+		memcpy((char *) array->data + (header->first_row + i) * array->ld * element, payload + i * row, row);
 }
 
 static Datum
@@ -348,30 +371,14 @@ field(int row, int column)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
 }
 
-/* Metadata of the model; false when it does not exist. */
-static bool
-read_metadata(KpxModel *model)
+static void
+read_modules(KpxModel *model)
 {
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(model->id)};
 
-	kpx_catalog_execute("SELECT name, owner, factors, regularization, unobserved_weight, unobserved_rows, created_at"
-						" FROM kpx.model WHERE id = $1",
-						1, types, values, NULL, true);
-	if (SPI_processed != 1)
-		return false;
-	model->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	model->owner = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
-	model->fixed.factors = DatumGetInt32(field(0, 3));
-	model->fixed.regularization = DatumGetFloat8(field(0, 4));
-	model->fixed.unobserved = DatumGetFloat8(field(0, 5));
-	model->fixed.unobserved_rows = DatumGetFloat8(field(0, 6));
-	model->created_at = DatumGetTimestampTz(field(0, 7));
-	if (model->fixed.factors < 1 || model->fixed.factors > KPX_MAX_FACTORS || !(model->fixed.regularization > 0) ||
-		!(model->fixed.unobserved > 0) || !(model->fixed.unobserved_rows >= 0))
-		corrupt(model->id, "its parameters are out of range");
-	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions FROM kpx.model_module"
-						" WHERE model_id = $1 ORDER BY position",
+	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions, half_life"
+						" FROM kpx.model_module WHERE model_id = $1 ORDER BY position",
 						1, types, values, NULL, true);
 	model->n_modules = (int) SPI_processed;
 	model->modules = MemoryContextAllocZero(model->context, sizeof(KpxModelModule) * Max(model->n_modules, 1));
@@ -389,26 +396,88 @@ read_metadata(KpxModel *model)
 		module->observed = DatumGetFloat8(field(m, 4));
 		module->users = (uint64) DatumGetInt64(field(m, 5));
 		module->interactions = (uint64) DatumGetInt64(field(m, 6));
+		module->half_life = DatumGetFloat8(field(m, 7));
 		model->items += module->items;
 	}
+}
+
+/* Which parts, with their numbers and the shapes of their arrays. */
+static void
+read_parts(KpxModel *model)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(model->id)};
+
+	kpx_catalog_execute("SELECT algorithm, numbers FROM kpx.model_part WHERE model_id = $1 ORDER BY position",
+						1, types, values, NULL, true);
+	if (SPI_processed < 1 || SPI_processed > KPX_MAX_PARTS)
+		corrupt(model->id, "its number of parts is out of range");
+	model->n_parts = (int) SPI_processed;
+	for (int p = 0; p < model->n_parts; p++)
+	{
+		KpxPart *part = &model->part[p];
+		ArrayType *numbers = DatumGetArrayTypeP(field(p, 2));
+		Datum *elements;
+		bool *nulls;
+		char *name = SPI_getvalue(SPI_tuptable->vals[p], SPI_tuptable->tupdesc, 1);
+
+		part->algorithm = kpx_find_algorithm(name);
+		if (part->algorithm == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("model " INT64_FORMAT " has a part of algorithm \"%s\", which is not known", model->id, name),
+					 errhint("Upgrade kpxrec, or train again here.")));
+		deconstruct_array(numbers, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, &nulls, &part->n_numbers);
+		if (part->n_numbers > KPX_PART_NUMBERS)
+			corrupt(model->id, "a part has too many numbers");
+		for (int i = 0; i < part->n_numbers; i++)
+		{
+			if (nulls[i])
+				corrupt(model->id, "a number is NULL");
+			part->number[i] = DatumGetFloat8(elements[i]);
+		}
+		if (!part->algorithm->shape(model, part))
+			corrupt(model->id, "its parameters are out of range");
+	}
+}
+
+/* Metadata of the model; false when it does not exist. */
+static bool
+read_metadata(KpxModel *model)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(model->id)};
+
+	kpx_catalog_execute("SELECT name, owner, created_at FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+	if (SPI_processed != 1)
+		return false;
+	model->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	model->owner = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+	model->created_at = DatumGetTimestampTz(field(0, 3));
+	read_modules(model);
+	read_parts(model);
 	return true;
 }
 
 static void
 read_numbers(KpxModel *model)
 {
-	size_t ld = kpx_ld(model->fixed.factors);
-
-	model->fixed.gram = kpx_alloc_aligned(model->context, ld, sizeof(float));
-	model->fixed.matrix = kpx_alloc_aligned(model->context, (size_t) model->items * ld, sizeof(float));
 	model->popularity = kpx_alloc_aligned(model->context, model->items, sizeof(float));
-	read_blocks(model, "gram", 0, 1, take_gram);
 	for (int m = 0; m < model->n_modules; m++)
 	{
-		read_blocks(model, "ids", m, model->modules[m].items, take_ids);
-		read_blocks(model, "factors", m, model->modules[m].items, take_factors);
-		read_blocks(model, "popularity", m, model->modules[m].items, take_popularity);
+		KpxArray popularity = popularity_array(model, m);
+
+		read_blocks(model, "ids", m, model->modules[m].items, take_ids, NULL);
+		read_blocks(model, popularity.name, m, popularity.rows, take_rows, &popularity);
 	}
+	for (int p = 0; p < model->n_parts; p++)
+		for (int a = 0; a < model->part[p].n_arrays; a++)
+		{
+			KpxArray *array = &model->part[p].array[a];
+
+			array->data = kpx_alloc_aligned(model->context, array->rows, array->ld * kpx_block_element(array->kind));
+			read_blocks(model, array->name, p, array->rows, take_rows, array);
+		}
 }
 
 KpxModel *
@@ -434,6 +503,9 @@ kpx_model_load(int64 id)
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	for (int p = 0; p < model->n_parts; p++)
+		if (!model->part[p].algorithm->open(model, p))
+			corrupt(id, "its parts do not fit together");
 	if (!shared)
 		kpx_share_publish(model);
 	MemoryContextSetParent(context, CacheMemoryContext);

@@ -57,12 +57,11 @@ typedef struct Flat
 {
 	int64 model;
 	TimestampTz created_at;
-	int factors;
 	int n_modules;
 	uint32 items;
-	size_t gram;
-	size_t matrix;
 	size_t popularity;
+	size_t parts; /* of the first array; the others follow, see part_arrays */
+	size_t parts_end;
 	FlatIds ids[FLEXIBLE_ARRAY_MEMBER];
 } Flat;
 
@@ -124,22 +123,46 @@ reserve(size_t *total, size_t n, size_t size)
 	return at;
 }
 
+typedef enum Direction
+{
+	COUNT, /* only their bytes */
+	COPY, /* from the model into the segment */
+	POINT /* the model into the segment */
+} Direction;
+
+/* The arrays of all parts, one after the other from at; where they end. */
+static size_t
+part_arrays(KpxModel *model, Direction direction, char *segment, size_t at)
+{
+	for (int p = 0; p < model->n_parts; p++)
+		for (int a = 0; a < model->part[p].n_arrays; a++)
+		{
+			KpxArray *array = &model->part[p].array[a];
+			size_t row = array->ld * kpx_block_element(array->kind);
+			size_t here = reserve(&at, array->rows, row);
+
+			if (direction == COPY)
+				memcpy(segment + here, array->data, array->rows * row);
+			else if (direction == POINT)
+				array->data = segment + here;
+		}
+	return at;
+}
+
 /* Fills in the header of a model's segment; the bytes the segment needs. */
 static size_t
-layout(const KpxModel *model, Flat *flat)
+layout(KpxModel *model, Flat *flat)
 {
-	size_t ld = kpx_ld(model->fixed.factors);
 	size_t total = 0;
 
 	(void) reserve(&total, 1, sizeof(Flat) + model->n_modules * sizeof(FlatIds));
 	flat->model = model->id;
 	flat->created_at = model->created_at;
-	flat->factors = model->fixed.factors;
 	flat->n_modules = model->n_modules;
 	flat->items = model->items;
-	flat->gram = reserve(&total, ld, sizeof(float));
-	flat->matrix = reserve(&total, model->items, ld * sizeof(float));
 	flat->popularity = reserve(&total, model->items, sizeof(float));
+	flat->parts = total;
+	flat->parts_end = total = part_arrays(model, COUNT, NULL, total);
 	for (int m = 0; m < model->n_modules; m++)
 	{
 		const KpxIds *ids = &model->modules[m].ids;
@@ -163,14 +186,11 @@ flat_header(const KpxModel *model)
 }
 
 static void
-fill(const KpxModel *model, const Flat *flat, char *segment)
+fill(KpxModel *model, const Flat *flat, char *segment)
 {
-	size_t ld = kpx_ld(model->fixed.factors);
-
 	memcpy(segment, flat, sizeof(Flat) + model->n_modules * sizeof(FlatIds));
-	memcpy(segment + flat->gram, model->fixed.gram, ld * sizeof(float));
-	memcpy(segment + flat->matrix, model->fixed.matrix, (size_t) model->items * ld * sizeof(float));
 	memcpy(segment + flat->popularity, model->popularity, (size_t) model->items * sizeof(float));
+	(void) part_arrays(model, COPY, segment, flat->parts);
 	for (int m = 0; m < model->n_modules; m++)
 	{
 		const KpxIds *ids = &model->modules[m].ids;
@@ -191,15 +211,14 @@ point_into(KpxModel *model, char *segment)
 {
 	const Flat *flat = (const Flat *) segment;
 
-	if (flat->model != model->id || flat->created_at != model->created_at || flat->factors != model->fixed.factors ||
-		flat->n_modules != model->n_modules || flat->items != model->items)
+	if (flat->model != model->id || flat->created_at != model->created_at || flat->n_modules != model->n_modules ||
+		flat->items != model->items || part_arrays(model, COUNT, NULL, flat->parts) != flat->parts_end)
 		return false;
 	for (int m = 0; m < model->n_modules; m++)
 		if (flat->ids[m].n != model->modules[m].items)
 			return false;
-	model->fixed.gram = (float *) (segment + flat->gram);
-	model->fixed.matrix = (float *) (segment + flat->matrix);
 	model->popularity = (float *) (segment + flat->popularity);
+	(void) part_arrays(model, POINT, segment, flat->parts);
 	for (int m = 0; m < model->n_modules; m++)
 		model->modules[m].ids = (KpxIds){flat->ids[m].kind, flat->ids[m].n, (int64 *) (segment + flat->ids[m].numbers),
 										 segment + flat->ids[m].bytes, (uint64 *) (segment + flat->ids[m].offsets)};
@@ -276,7 +295,7 @@ kpx_share_attach(KpxModel *model)
 }
 
 void
-kpx_share_publish(const KpxModel *model)
+kpx_share_publish(KpxModel *model)
 {
 	size_t limit = (size_t) shared_cache_size * 1024;
 	Flat *flat;

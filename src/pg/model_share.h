@@ -11,13 +11,13 @@
 extern void kpx_share_init(void);
 
 /*
- * Points ids, matrix, gram and popularity of a model, whose metadata are there, into a
+ * Points ids, popularity and the arrays of the parts of a model, whose metadata are there, into a
  * shared copy; false when there is none. The mapping goes with kpx_share_release.
  */
 extern bool kpx_share_attach(KpxModel *model);
 
 /* Puts a whole model's numbers into shared memory, as far as there is room; the model is not changed. */
-extern void kpx_share_publish(const KpxModel *model);
+extern void kpx_share_publish(KpxModel *model);
 
 extern void kpx_share_release(KpxModel *model);
 

@@ -3,7 +3,7 @@
  *	  kpx_recommend, kpx_recommend_from, kpx_recommend_for: lists with reasons.
  *
  * Every answer is: model (cached) -> history (read now) -> fold-in -> scores of the
- * module's items -> k best of those that may be shown.
+ * module's items (scorer.h) -> k best of those that may be shown.
  */
 #include "kpxrec.h"
 
@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "request.h"
+#include "scorer.h"
 
 /* Bitmap of what this user must not be shown. */
 static uint8 *
@@ -31,70 +32,43 @@ excluded_for(const KpxRequest *q, const KpxHistory *history)
 	return excluded;
 }
 
-/* "module/item" of the past item that contributed most to the item, or "popular". */
-static char *
-reason(const KpxRequest *q, const KpxTaste *taste, uint32 item)
-{
-	const KpxFixed *fixed = &q->model->fixed;
-	double *part;
-	uint32 best = 0;
-	int m = 0;
-
-	if (taste->x == NULL)
-		return "popular";
-	part = palloc(sizeof(double) * taste->history.n);
-	kpx_contributions(fixed, taste->history.index, taste->history.weight, taste->history.n, taste->x,
-					  fixed->matrix + (size_t) (q->target->base + item) * kpx_ld(fixed->factors), part);
-	for (uint32 i = 1; i < taste->history.n; i++)
-		if (part[i] > part[best])
-			best = i;
-	pfree(part);
-	while (taste->history.index[best] >= q->model->modules[m].base + q->model->modules[m].items)
-		m++;
-	return psprintf("%s/%s", q->model->modules[m].name,
-					kpx_id_to_cstring(q->model->modules[m].ids.kind,
-									  kpx_ids_get(&q->model->modules[m].ids,
-												  taste->history.index[best] - q->model->modules[m].base)));
-}
-
-static const float *
-score_items(const KpxRequest *q, const KpxTaste *taste, float *buffer)
-{
-	if (taste->x == NULL)
-		return q->model->popularity + q->target->base;
-	kpx_scores(q->model->fixed.matrix + (size_t) q->target->base * kpx_ld(q->model->fixed.factors),
-			   kpx_ld(q->model->fixed.factors), 0, q->target->items, taste->x, buffer);
-	return buffer;
-}
-
-/* Puts the rows rank, item_id, score, reason, after a user_id when by_user. */
 static void
-put_list(FunctionCallInfo fcinfo, KpxRequest *q, const KpxTaste *taste, const float *score, Datum user, bool by_user)
+put_row(FunctionCallInfo fcinfo, const KpxRequest *q, int rank, KpxHit hit, char *reason, Datum user, bool by_user)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	KpxHit *hits;
-	size_t n = kpx_request_best(q, score, excluded_for(q, &taste->history), &hits);
+	Datum values[5];
+	bool nulls[5] = {false};
 
-	for (size_t i = (size_t) q->skip; i < n; i++)
-	{
-		Datum values[5];
-		bool nulls[5] = {false};
-
-		values[0] = user;
-		values[1] = Int32GetDatum((int32) i + 1);
-		values[2] = kpx_id_to_datum(q->target->ids.kind, kpx_ids_get(&q->target->ids, hits[i].item), q->item_type);
-		values[3] = Float4GetDatum(hits[i].score);
-		values[4] = CStringGetTextDatum(reason(q, taste, hits[i].item));
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values + (by_user ? 0 : 1), nulls);
-	}
+	values[0] = user;
+	values[1] = Int32GetDatum(rank);
+	values[2] = kpx_id_to_datum(q->target->ids.kind, kpx_ids_get(&q->target->ids, hit.item), q->item_type);
+	values[3] = Float4GetDatum(hit.score);
+	values[4] = CStringGetTextDatum(reason);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values + (by_user ? 0 : 1), nulls);
 }
 
+/* Puts the rows rank, item_id, score, reason, after a user_id when by_user: scorer after scorer until there are enough. */
 static void
-answer(FunctionCallInfo fcinfo, KpxRequest *q, const KpxTaste *taste)
+put_list(FunctionCallInfo fcinfo, KpxRequest *q, KpxTaste *taste, Datum user, bool by_user)
 {
-	float *buffer = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	uint8 *excluded = excluded_for(q, &taste->history);
+	uint64 wanted = (uint64) q->k + q->skip;
+	uint64 found = 0;
 
-	put_list(fcinfo, q, taste, score_items(q, taste, buffer), (Datum) 0, false);
+	for (int s = 0; kpx_scorers[s] && found < wanted; s++)
+	{
+		void *note = NULL;
+		const float *score = kpx_scorers[s]->score(q, taste, &note, q->score);
+		KpxHit *hits;
+		size_t n;
+
+		if (score == NULL)
+			continue;
+		n = kpx_request_best(q, wanted - found, score, excluded, &hits);
+		for (size_t i = 0; i < n; i++)
+			if (++found > (uint64) q->skip)
+				put_row(fcinfo, q, (int) found, hits[i], kpx_scorers[s]->reason(q, taste, note, hits[i].item), user, by_user);
+	}
 }
 
 /* ------------------------------------------------------------ kpx_recommend */
@@ -118,7 +92,7 @@ recommend(FunctionCallInfo fcinfo, Oid user_type, int first, Oid item_type, bool
 	kpx_request_candidates(&q, fcinfo, first + 2, first + 3, from_text);
 	kind = kpx_model_user_kind(q.registry, q.model);
 	taste = kpx_request_user(&q, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind);
-	answer(fcinfo, &q, &taste);
+	put_list(fcinfo, &q, &taste, (Datum) 0, false);
 	return (Datum) 0;
 }
 
@@ -154,7 +128,7 @@ recommend_from(FunctionCallInfo fcinfo, int first, Oid item_type)
 	KpxModelModule *source;
 	KpxId *items;
 	int n;
-	KpxTaste taste;
+	KpxTaste taste = {0};
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -169,7 +143,7 @@ recommend_from(FunctionCallInfo fcinfo, int first, Oid item_type)
 	items = kpx_id_array_argument(PG_GETARG_ARRAYTYPE_P(0), source->ids.kind, true, "items", &n);
 	taste.history = kpx_history_from_items(source, items, n);
 	kpx_request_fold_in(&q, &taste);
-	answer(fcinfo, &q, &taste);
+	put_list(fcinfo, &q, &taste, (Datum) 0, false);
 	return (Datum) 0;
 }
 
@@ -192,28 +166,30 @@ kpx_recommend_from_typed(PG_FUNCTION_ARGS)
 #define USERS_A_BATCH 64
 #define USERS_A_QUERY 1024
 
-/* Scores of a batch of users by one matrix product, then a list for each. */
+/* Scores of a batch of users by one call of the model, then a list for each. */
 static void
-answer_batch(FunctionCallInfo fcinfo, KpxRequest *q, const KpxHistory *histories, const Datum *users, int n, float *x, float *scores)
+answer_batch(FunctionCallInfo fcinfo, KpxRequest *q, const KpxHistory *histories, const KpxId *ids, KpxIdKind kind,
+			 const Datum *users, int n, float *scores)
 {
-	size_t ld = kpx_ld(q->model->fixed.factors);
 	KpxTaste tastes[USERS_A_BATCH];
+	void *states[USERS_A_BATCH];
+	int spoken = 0;
 
-	memset(x, 0, sizeof(float) * ld * USERS_A_BATCH);
 	for (int u = 0; u < n; u++)
 	{
-		tastes[u].history = histories[u];
+		tastes[u] = (KpxTaste){.has_user = true, .user = ids[u], .user_kind = kind, .history = histories[u]};
 		kpx_request_fold_in(q, &tastes[u]);
-		if (tastes[u].x)
-			memcpy(x + u * ld, tastes[u].x, ld * sizeof(float));
+		if (tastes[u].state == NULL)
+			continue;
+		tastes[u].scores = scores + (size_t) spoken * q->target->items;
+		states[spoken++] = tastes[u].state;
 	}
-	kpx_scores_batch(q->model->fixed.matrix + q->target->base * ld, ld, q->target->items, x, (size_t) n, scores);
+	if (spoken > 0)
+		kpx_model_score_batch(q->model, states, spoken, q->target->base, q->target->base + q->target->items, scores);
 	for (int u = 0; u < n; u++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		put_list(fcinfo, q, &tastes[u],
-				 tastes[u].x ? scores + (size_t) u * q->target->items : q->model->popularity + q->target->base,
-				 users[u], true);
+		put_list(fcinfo, q, &tastes[u], users[u], true);
 	}
 }
 
@@ -231,7 +207,6 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 	Datum *users;
 	bool *nulls;
 	int n;
-	float *x;
 	float *scores;
 	MemoryContext batch;
 
@@ -248,7 +223,6 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 	ids = kpx_id_array_argument(array, kind, false, "user_ids", &n);
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(array, type, length, by_value, align, &users, &nulls, &n);
-	x = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(q.model->fixed.factors) * USERS_A_BATCH, sizeof(float));
 	scores = kpx_alloc_aligned(CurrentMemoryContext, (size_t) q.target->items * USERS_A_BATCH, sizeof(float));
 	batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
 	for (int begin = 0; begin < n; begin += USERS_A_QUERY)
@@ -258,7 +232,7 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 		KpxHistory *histories = kpx_history_read(q.registry, q.model, ids + begin, count, kind);
 
 		for (int u = 0; u < count; u += USERS_A_BATCH)
-			answer_batch(fcinfo, &q, histories + u, users + begin + u, Min(USERS_A_BATCH, count - u), x, scores);
+			answer_batch(fcinfo, &q, histories + u, ids + begin + u, kind, users + begin + u, Min(USERS_A_BATCH, count - u), scores);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	}

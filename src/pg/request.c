@@ -9,6 +9,8 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "scorer.h"
+
 char *
 kpx_text_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
@@ -30,6 +32,24 @@ kpx_count_argument(FunctionCallInfo fcinfo, int n, const char *name, int otherwi
 	return value;
 }
 
+/* A model that is nothing but ids, from the first scorer that has one. */
+static KpxModel *
+stand_in(KpxRequest *q)
+{
+	for (int s = 0; kpx_scorers[s]; s++)
+		if (kpx_scorers[s]->stand_in)
+		{
+			KpxModel *model = kpx_scorers[s]->stand_in(q->registry, q->module);
+
+			if (model)
+				return model;
+		}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("module \"%s\" has no active model", q->module->name),
+			 errhint("Train one: SELECT * FROM kpx_train(%s);", quote_literal_cstr(q->module->name))));
+}
+
 /* The module's active model, or the one asked for. */
 void
 kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument)
@@ -40,14 +60,10 @@ kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int
 	q->registry = kpx_registry();
 	q->module = kpx_find_module(q->registry, module);
 	id = PG_ARGISNULL(model_argument) ? q->module->active_model : PG_GETARG_INT64(model_argument);
-	if (id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("module \"%s\" has no active model", module),
-				 errhint("Train one: SELECT * FROM kpx_train(%s);", quote_literal_cstr(module))));
-	q->model = kpx_model(q->registry, id);
+	q->model = id ? kpx_model(q->registry, id) : stand_in(q);
 	q->target = kpx_model_module(q->model, module);
-	q->workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_solve_workspace_size(q->model->fixed.factors), 1);
+	q->scratch.context = CurrentMemoryContext;
+	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
 }
 
 /* The answer's item type must be able to hold the module's ids. */
@@ -167,19 +183,13 @@ kpx_request_candidates(KpxRequest *q, FunctionCallInfo fcinfo, int candidates, i
 void
 kpx_request_fold_in(KpxRequest *q, KpxTaste *taste)
 {
-	taste->x = NULL;
-	if (taste->history.n == 0)
-		return;
-	taste->x = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(q->model->fixed.factors), sizeof(float));
-	if (kpx_fold_in(&q->model->fixed, taste->history.index, taste->history.weight, taste->history.n, q->workspace, taste->x) != KPX_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the user's events have weights that are too extreme")));
+	taste->state = kpx_model_fold_in(q->model, &taste->history, &q->scratch);
 }
 
 KpxTaste
 kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind)
 {
-	KpxTaste taste;
+	KpxTaste taste = {.has_user = true, .user = user, .user_kind = kind};
 
 	taste.history = *kpx_history_read(q->registry, q->model, &user, 1, kind);
 	kpx_request_fold_in(q, &taste);
@@ -187,18 +197,19 @@ kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind)
 }
 
 /*
- * The k + skip best that are not excluded and are available now, best first: asks the
- * item table about the best candidates, and about more when some are not.
+ * The wanted best that are not excluded and are available now, best first: asks the item
+ * table about the best candidates, and about more when some are not.
  */
 size_t
-kpx_request_best(KpxRequest *q, const float *score, uint8 *excluded, KpxHit **hits)
+kpx_request_best(KpxRequest *q, uint64 wanted, const float *score, uint8 *excluded, KpxHit **hits)
 {
-	size_t wanted = (size_t) Min((uint64) q->k + q->skip, q->target->items);
-	size_t ask = wanted + 8;
+	size_t ask;
 	size_t found = 0;
-	KpxHit *good = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
+	KpxHit *good;
 
-	*hits = good;
+	wanted = Min(wanted, q->target->items);
+	ask = wanted + 8;
+	*hits = good = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
 	while (found < wanted)
 	{
 		KpxHit *candidate = kpx_alloc(CurrentMemoryContext, Min(ask, q->target->items), sizeof(KpxHit));

@@ -10,6 +10,7 @@
 #include "utils/array.h"
 
 #include "core/topk.h"
+#include "algorithm.h"
 #include "history.h"
 #include "model.h"
 #include "registry.h"
@@ -26,14 +27,19 @@ typedef struct KpxRequest
 	bool keep_seen;
 	Oid item_type; /* of the answer */
 	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
-	void *workspace; /* of the solver */
+	KpxScratch scratch; /* of the model's algorithms */
+	float *score; /* [target->items], 64-byte aligned, for who scores */
 } KpxRequest;
 
-/* What a user did, and the vector it folds into; x is NULL when there is nothing: popularity. */
+/* Who is asked about, and what the model makes of them. */
 typedef struct KpxTaste
 {
+	bool has_user; /* false: known by a list of items only */
+	KpxId user;
+	KpxIdKind user_kind;
 	KpxHistory history;
-	float *x;
+	void *state; /* of the model's fold-in; NULL: the model cannot speak for them */
+	const float *scores; /* of target's items by the model when they are known already, or NULL */
 } KpxTaste;
 
 /* Argument n as a C string; 22004 when NULL. */
@@ -48,7 +54,10 @@ extern KpxId kpx_id_argument(Datum value, Oid type, KpxIdKind expected, bool fro
 /* Elements of an array argument as ids; 22004 for NULLs, 2202E for more than one dimension. */
 extern KpxId *kpx_id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n);
 
-/* The module's active model, or the one in argument model_argument; 55000 without. */
+/*
+ * The module's active model, or the one in argument model_argument; without either, ids that
+ * a scorer stands in with (scorer.h); 55000 when none does.
+ */
 extern void kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument);
 
 /* The answer's item type, which must be able to hold the module's ids; 42804. */
@@ -57,15 +66,15 @@ extern void kpx_request_item_type(KpxRequest *q, Oid type);
 /* Sets excluded from the arguments candidates and exclude. */
 extern void kpx_request_candidates(KpxRequest *q, FunctionCallInfo fcinfo, int candidates, int exclude, bool from_text);
 
-/* Sets taste->x from taste->history. */
+/* Sets taste->state from taste->history. */
 extern void kpx_request_fold_in(KpxRequest *q, KpxTaste *taste);
 extern KpxTaste kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind);
 
 /*
- * The k + skip best of score[target->items] that are not excluded and are available now,
+ * The wanted best of score[target->items] that are not excluded and are available now,
  * best first; returns how many. Asks the item table about the best candidates, and about
- * more when some are not available. excluded is overwritten.
+ * more when some are not available. The bits of those looked at are set in excluded.
  */
-extern size_t kpx_request_best(KpxRequest *q, const float *score, uint8 *excluded, KpxHit **hits);
+extern size_t kpx_request_best(KpxRequest *q, uint64 wanted, const float *score, uint8 *excluded, KpxHit **hits);
 
 #endif /* KPX_REQUEST_H */

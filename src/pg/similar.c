@@ -1,34 +1,24 @@
 /*
  * similar.c
- *	  kpx_similar: items whose factors point the same way.
+ *	  kpx_similar: items that the model finds alike; for factors, those that point the same way.
  */
 #include "kpxrec.h"
-
-#include <math.h>
 
 #include "catalog/pg_type.h"
 
 #include "request.h"
 
-/* Cosine of each target item with item (an index of the model). */
-static float *
-cosines(const KpxRequest *q, uint32 item)
+/* How alike each target item and item (an index of the model) are. */
+static const float *
+likeness(KpxRequest *q, uint32 item)
 {
-	size_t ld = kpx_ld(q->model->fixed.factors);
-	const float *matrix = q->model->fixed.matrix;
-	float *score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
-	float own;
-
-	kpx_scores(matrix, ld, item, item + 1, matrix + item * ld, &own);
-	kpx_scores(matrix + q->target->base * ld, ld, 0, q->target->items, matrix + item * ld, score);
-	for (uint32 i = 0; i < q->target->items; i++)
-	{
-		float norm;
-
-		kpx_scores(matrix + (q->target->base + i) * ld, ld, 0, 1, matrix + (q->target->base + i) * ld, &norm);
-		score[i] = norm > 0 && own > 0 ? score[i] / sqrtf(norm * own) : 0;
-	}
-	return score;
+	if (q->model->n_parts == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no active model", q->module->name),
+				 errhint("Train one: SELECT * FROM kpx_train(%s);", quote_literal_cstr(q->module->name))));
+	q->model->part[0].algorithm->similar(q->model, 0, item, q->target->base, q->target->base + q->target->items, q->score);
+	return q->score;
 }
 
 static Datum
@@ -58,7 +48,7 @@ similar(FunctionCallInfo fcinfo, int first, Oid item_type, bool from_text)
 	excluded = palloc0(Max(((size_t) q.target->items + 7) / 8, 1));
 	if (source == q.target)
 		kpx_bit_set(excluded, (size_t) item);
-	n = kpx_request_best(&q, cosines(&q, source->base + (uint32) item), excluded, &hits);
+	n = kpx_request_best(&q, (uint64) q.k, likeness(&q, source->base + (uint32) item), excluded, &hits);
 	for (size_t i = 0; i < n; i++)
 	{
 		Datum values[3];

@@ -119,6 +119,27 @@ test_rows(size_t n, uint32_t users, uint32_t items, size_t block, bool renamed)
 }
 
 static void
+test_times(void)
+{
+	/* Users 0 and 1; item 4 of user 0 twice; a weightless event that was dropped. */
+	KpxEvent events[] = {{0, 4, 1}, {1, 2 | KPX_HIDES, 1}, {0, 1, 1}, {0, 4, 1}, {1, 3, 0}, {0, 9, 1}};
+	uint32_t at[] = {50, 20, 0, 40, 99, 7};
+	Csr csr = build(events, 6, 2, 10, NULL, 2);
+	uint32_t time[6] = {0};
+
+	CHECK_EQ(csr.entries, 4);
+	kpx_csr_times(events, at, 3, csr.offset, csr.index, time);
+	kpx_csr_times(events + 3, at + 3, 3, csr.offset, csr.index, time);
+	CHECK_EQ(time[0], 0);
+	CHECK_EQ(time[1], 50);
+	CHECK_EQ(time[2], 7);
+	CHECK_EQ(time[3], 20);
+	free(csr.offset);
+	free(csr.index);
+	free(csr.weight);
+}
+
+static void
 test_out_of_range(void)
 {
 	uint64_t count[3] = {0, 0, 0};
@@ -141,6 +162,7 @@ main(void)
 	test_rows(5000, 5, 300, 999, true);
 	test_rows(20000, 300, 120, 4096, false);
 	test_out_of_range();
+	test_times();
 	CHECK_NEAR(kpx_decay(0, 30), 1, 0);
 	CHECK_NEAR(kpx_decay(30, 30), 0.5, 1e-12);
 	CHECK_NEAR(kpx_decay(90, 30), 0.125, 1e-12);

@@ -162,6 +162,43 @@ test_floats(void)
 }
 
 static void
+test_arrays(void)
+{
+	float values[6] = {1, -2, 3, 0, 5, 6};
+	uint64_t offsets[4] = {0, 2, 2, 9};
+	uint32_t indexes[3] = {7, 0, UINT32_MAX};
+	size_t length;
+	char *good = block(KPX_BLOCK_FLOATS, 3, 2, values, sizeof(values), &length);
+
+	damage(good, length);
+	free(good);
+	good = block(KPX_BLOCK_FLOATS, 1, KPX_MAX_FACTORS * 2, values, sizeof(values), &length);
+	CHECK_EQ(check(good, length), KPX_CORRUPT);
+	free(good);
+	good = block(KPX_BLOCK_OFFSETS, 4, 1, offsets, sizeof(offsets), &length);
+	damage(good, length);
+	free(good);
+	offsets[2] = 1; /* decreasing */
+	good = block(KPX_BLOCK_OFFSETS, 4, 1, offsets, sizeof(offsets), &length);
+	CHECK_EQ(check(good, length), KPX_CORRUPT);
+	free(good);
+	good = block(KPX_BLOCK_INDEXES, 3, 1, indexes, sizeof(indexes), &length);
+	damage(good, length);
+	free(good);
+	good = block(KPX_BLOCK_BYTES, 24, 1, values, sizeof(values), &length);
+	damage(good, length);
+	free(good);
+	values[4] = NAN;
+	good = block(KPX_BLOCK_FLOATS, 3, 2, values, sizeof(values), &length);
+	CHECK_EQ(check(good, length), KPX_CORRUPT);
+	free(good);
+	CHECK_EQ(kpx_block_element(KPX_BLOCK_OFFSETS), 8);
+	CHECK_EQ(kpx_block_element(KPX_BLOCK_INDEXES), 4);
+	CHECK_EQ(kpx_block_element(KPX_BLOCK_IDS_UUID), 16);
+	CHECK_EQ(kpx_block_element(KPX_BLOCK_IDS_TEXT), 0);
+}
+
+static void
 test_header(void)
 {
 	KpxBlockHeader header;
@@ -189,6 +226,7 @@ main(void)
 	test_texts();
 	test_uuids();
 	test_floats();
+	test_arrays();
 	test_header();
 	return test_done();
 }

@@ -92,6 +92,41 @@ test_scores(int factors, size_t rows, size_t users)
 	free(batch);
 }
 
+static void
+test_cosines(int factors, size_t rows, size_t item)
+{
+	size_t ld = kpx_ld(factors);
+	float *matrix = test_alloc(rows * ld * sizeof(float));
+	float *score = test_alloc(rows * sizeof(float));
+
+	memset(matrix, 0, rows * ld * sizeof(float));
+	for (size_t i = 1; i < rows; i++) /* row 0 stays zero */
+		for (int k = 0; k < factors; k++)
+			matrix[i * ld + (size_t) k] = (float) kpx_normal(8, i, (uint64_t) k);
+	kpx_cosines(matrix, ld, item, 0, rows, score);
+	for (size_t i = 0; i < rows; i++)
+	{
+		double xy = 0;
+		double xx = 0;
+		double yy = 0;
+
+		for (int k = 0; k < factors; k++)
+		{
+			double x = matrix[item * ld + (size_t) k];
+			double y = matrix[i * ld + (size_t) k];
+
+			xy += x * y;
+			xx += x * x;
+			yy += y * y;
+		}
+		CHECK_NEAR(score[i], xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0, 1e-5);
+	}
+	kpx_cosines(matrix, ld, item, rows - 1, rows, score);
+	CHECK_EQ(rows - 1 == item && item > 0, fabs(score[0] - 1) < 1e-6);
+	free(matrix);
+	free(score);
+}
+
 int
 main(void)
 {
@@ -110,6 +145,9 @@ main(void)
 	test_scores(16, 17, 3);
 	test_scores(17, 33, 2);
 	test_scores(64, 100, 5);
+	test_cosines(1, 4, 3);
+	test_cosines(17, 40, 5);
+	test_cosines(64, 9, 0);
 	kpx_scores_batch(NULL, 16, 0, NULL, 0, NULL);
 	return test_done();
 }

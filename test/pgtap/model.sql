@@ -1,6 +1,6 @@
 -- model: versions, activation, dropping, stored blocks, caches.
 BEGIN;
-SELECT plan(45);
+SELECT plan(49);
 \ir fixture.psql
 SELECT model AS one FROM kpx_train(ARRAY['courses', 'products'], params => app.small(), name => 'm') \gset
 SELECT model AS two FROM kpx_train(ARRAY['courses', 'products'], params => app.small() || '{"seed": 2}', name => 'm') \gset
@@ -66,6 +66,7 @@ BEGIN
 	-- a write to the registry makes every cache look again; the damaged model must be read again
 	UPDATE kpx.model SET id = fresh WHERE id = old;
 	UPDATE kpx.model_module SET model_id = fresh WHERE model_id = old;
+	UPDATE kpx.model_part SET model_id = fresh WHERE model_id = old;
 	UPDATE kpx.model_block SET model_id = fresh WHERE model_id = old;
 	got := app.error(format('SELECT app.top(%s)', fresh));
 	RAISE EXCEPTION USING ERRCODE = 'KPX00', MESSAGE = coalesce(replace(got, fresh::text, 'N'), 'no error');
@@ -80,7 +81,11 @@ SELECT is(left(app.damaged('DELETE FROM kpx.model_block WHERE model_id = $1'), 5
 SELECT matches(app.damaged('UPDATE kpx.model_block SET data = set_byte(data, length(data) - 1, 255 - get_byte(data, length(data) - 1)) WHERE model_id = $1'), '^XX001 .*model N', 'a changed byte is named with the model');
 SELECT set_eq($$SELECT left(app.damaged(format('UPDATE kpx.model_block SET data = set_byte(data, %s %% length(data), 255 - get_byte(data, %s %% length(data))) WHERE model_id = $1', n, n)), 5) FROM generate_series(0, 400) n$$,
 	ARRAY['XX001', '0A000'], 'any byte of header and payload: corrupt, or of another version');
-SELECT is(left(app.damaged('UPDATE kpx.model SET factors = factors + 1 WHERE id = $1'), 5), 'XX001', 'metadata that does not fit the blocks');
+SELECT is(left(app.damaged('UPDATE kpx.model_part SET numbers[1] = numbers[1] + 1 WHERE model_id = $1'), 5), 'XX001', 'numbers that do not fit the blocks');
+SELECT is(left(app.damaged('UPDATE kpx.model_part SET numbers = array_fill(1::float8, ARRAY[9]) WHERE model_id = $1'), 5), 'XX001', 'too many numbers');
+SELECT is(left(app.damaged('UPDATE kpx.model_part SET numbers[2] = -1 WHERE model_id = $1'), 5), 'XX001', 'numbers that make no sense');
+SELECT is(left(app.damaged('DELETE FROM kpx.model_part WHERE model_id = $1'), 5), 'XX001', 'a model without parts');
+SELECT is(left(app.damaged($$UPDATE kpx.model_part SET algorithm = 'oracle' WHERE model_id = $1$$), 5), '0A000', 'a part of an algorithm we do not have');
 SELECT is(left(app.damaged('UPDATE kpx.model_module SET items = items + 1 WHERE model_id = $1'), 5), 'XX001', 'a module with more items than its ids');
 
 -- the cache is bounded

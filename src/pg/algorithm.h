@@ -1,0 +1,114 @@
+/*
+ * algorithm.h
+ *	  What an algorithm is: one table of functions, behind which every model looks alike.
+ *
+ * A model (model.h) is made of parts; part 0 is the algorithm that was asked for, further
+ * parts are components it made use of. A part has a few numbers and a few named arrays over
+ * the model's items. Storing, checksums, the shared cache and activation know numbers and
+ * arrays only; what they mean is known by the part's algorithm. To add one:
+ *
+ *	1. write its numbers in src/core, its KpxAlgorithm in src/pg, and name it in algorithm.c;
+ *	2. fit calls kpx_part_add and fills the arrays that its own shape has declared;
+ *	   an algorithm of components calls the fit of each with fit->part at a further part;
+ *	3. open is handed whatever was stored: it must refuse what would read out of bounds.
+ *
+ * Functions take the model and the number of their part, so that one algorithm can stand in
+ * several parts of one model. Items are indexes in the model; scores of a range begin..end
+ * are written from score[0] on. NaN says that the algorithm has no opinion of an item.
+ */
+#ifndef KPX_ALGORITHM_H
+#define KPX_ALGORITHM_H
+
+#include "history.h"
+#include "ingest.h"
+#include "model.h"
+#include "params.h"
+
+/* One training run: what goes in and what comes out besides the model's parts. */
+typedef struct KpxFit
+{
+	const KpxData *data; /* stays as it is */
+	const KpxParams *params;
+	KpxModel *model; /* modules, ids and popularity are there; arrays belong into the current context */
+	int part; /* the part to make */
+	int iterations;
+	double loss; /* NaN: none */
+	int workers;
+} KpxFit;
+
+/* Memory that functions below may keep between users, one piece a part; see kpx_scratch. */
+typedef struct KpxScratch
+{
+	MemoryContext context;
+	void *memory[KPX_MAX_PARTS];
+} KpxScratch;
+
+/* Scratch of at least bytes for a part, 64-byte aligned; a part always asks for the same size. */
+extern void *kpx_scratch(KpxScratch *scratch, int part, size_t bytes);
+
+struct KpxAlgorithm
+{
+	const char *name;
+	const KpxParamSpec *params; /* ends with a NULL name */
+	bool times; /* fit needs data->time */
+
+	void (*fit)(KpxFit *fit);
+
+	/* Declares the arrays of a part from its numbers and the model's items; false when the numbers are out of range. */
+	bool (*shape)(const KpxModel *model, KpxPart *part);
+
+	/*
+	 * Called once the arrays are there, after training as after reading them: checks all that the
+	 * functions below rely on, fills part->derived (in model->context). False: corrupt.
+	 */
+	bool (*open)(KpxModel *model, int part);
+
+	/* What the functions below need of a user, in the current context; NULL when the history says nothing. 22003. */
+	void *(*fold_in)(const KpxModel *model, int part, const KpxHistory *history, KpxScratch *scratch);
+
+	void (*score)(const KpxModel *model, int part, const void *taste, uint32 begin, uint32 end, float *score);
+
+	/* score of n users, user u's at score[u * (end - begin)]; NULL = one by one. */
+	void (*score_batch)(const KpxModel *model, int part, void *const *tastes, int n, uint32 begin, uint32 end, float *score);
+
+	/* contribution[j] of history entry j to the score of item: they sum to the score. */
+	void (*contributions)(const KpxModel *model, int part, const void *taste, const KpxHistory *history, uint32 item,
+						  double *contribution);
+
+	/* How alike item and each item of begin..end are, at most 1. */
+	void (*similar)(const KpxModel *model, int part, uint32 item, uint32 begin, uint32 end, float *score);
+
+	/* The item's vector and its length; NULL (the function, too) when it has none. */
+	const float *(*vector)(const KpxModel *model, int part, uint32 item, int *length);
+};
+
+extern const KpxAlgorithm kpx_ials;
+extern const KpxAlgorithm kpx_popular;
+
+/* The algorithm of this name; 22023 listing those there are. kpx_find_algorithm: NULL instead. */
+extern const KpxAlgorithm *kpx_algorithm(const char *name);
+extern const KpxAlgorithm *kpx_find_algorithm(const char *name);
+
+/* A model of data without parts: modules, ids, popularity. */
+extern KpxModel *kpx_model_of(const KpxData *data, const KpxParams *params);
+
+/* Makes fit->part a part of this algorithm with these numbers, its arrays allocated and zeroed. */
+extern KpxPart *kpx_part_add(KpxFit *fit, const KpxAlgorithm *algorithm, const double *number, int n);
+
+/* The part's array of this name; NULL when it has none. */
+extern void *kpx_part_array(const KpxPart *part, const char *name);
+
+/* Adds an array to a part: to be called by shape. False when the part is full. */
+extern bool kpx_part_declare(KpxPart *part, const char *name, KpxBlockKind kind, uint64 rows, uint32 cols);
+
+/* Trains a whole model of the algorithm of params. */
+extern KpxModel *kpx_fit(const KpxData *data, const KpxParams *params, KpxFit *fit);
+
+/* Functions of the model's part 0; a model without parts has no opinion (fold_in: NULL). */
+extern void *kpx_model_fold_in(const KpxModel *model, const KpxHistory *history, KpxScratch *scratch);
+extern void kpx_model_score(const KpxModel *model, const void *taste, uint32 begin, uint32 end, float *score);
+extern void kpx_model_score_batch(const KpxModel *model, void *const *tastes, int n, uint32 begin, uint32 end, float *score);
+extern void kpx_model_contributions(const KpxModel *model, const void *taste, const KpxHistory *history, uint32 item,
+									double *contribution);
+
+#endif /* KPX_ALGORITHM_H */

@@ -1,0 +1,143 @@
+/*
+ * ials.c
+ *	  Algorithm "ials": implicit ALS; factor_train.c trains it, core/factor.h has the equations.
+ *
+ * Numbers: factors, regularization, unobserved weight, unobserved rows. Arrays: factors
+ * (items x factors), gram (the diagonal). A taste is a vector of factors.
+ */
+#include "algorithm.h"
+
+#include <math.h>
+
+#include "core/factor.h"
+#include "core/topk.h"
+#include "factor_train.h"
+
+enum
+{
+	FACTORS,
+	REGULARIZATION,
+	UNOBSERVED,
+	UNOBSERVED_ROWS,
+	N_NUMBERS
+};
+
+static const KpxParamSpec specs[] = {
+	{"factors", KPX_PARAM_INT, 64, 1, KPX_MAX_FACTORS},
+	{"iterations", KPX_PARAM_INT, 12, 1, 1000},
+	{"regularization", KPX_PARAM_FLOAT, 0.02, 1e-6, 1e6},
+	{"unobserved_weight", KPX_PARAM_FLOAT, 0.02, 1e-6, 1e3},
+	{"tolerance", KPX_PARAM_FLOAT, 0, 0, 1},
+	{NULL},
+};
+
+KpxFixed *
+kpx_ials_part(KpxFit *fit, const KpxFixed *fixed)
+{
+	double number[N_NUMBERS] = {fixed->factors, fixed->regularization, fixed->unobserved, fixed->unobserved_rows};
+	KpxPart *part = kpx_part_add(fit, &kpx_ials, number, N_NUMBERS);
+	KpxFixed *own = palloc(sizeof(KpxFixed));
+
+	*own = *fixed;
+	own->matrix = kpx_part_array(part, "factors");
+	own->gram = kpx_part_array(part, "gram");
+	return own;
+}
+
+static bool
+shape(const KpxModel *model, KpxPart *part)
+{
+	double factors = part->number[FACTORS];
+
+	if (part->n_numbers != N_NUMBERS || !(factors >= 1 && factors <= KPX_MAX_FACTORS) || factors != rint(factors))
+		return false;
+	return kpx_part_declare(part, "factors", KPX_BLOCK_FACTORS, model->items, (uint32) factors) &&
+		   kpx_part_declare(part, "gram", KPX_BLOCK_GRAM, 1, (uint32) factors);
+}
+
+static bool
+open_part(KpxModel *model, int number)
+{
+	KpxPart *part = &model->part[number];
+	KpxFixed *fixed = MemoryContextAllocZero(model->context, sizeof(KpxFixed));
+	float *gram;
+
+	/* The solver reads whole lines of the diagonal. */
+	fixed->factors = (int) part->number[FACTORS];
+	gram = kpx_alloc_aligned(model->context, kpx_ld(fixed->factors), sizeof(float));
+	memcpy(gram, kpx_part_array(part, "gram"), sizeof(float) * fixed->factors);
+	fixed->gram = gram;
+	fixed->matrix = kpx_part_array(part, "factors");
+	fixed->regularization = part->number[REGULARIZATION];
+	fixed->unobserved = part->number[UNOBSERVED];
+	fixed->unobserved_rows = part->number[UNOBSERVED_ROWS];
+	part->derived = fixed;
+	return fixed->regularization > 0 && fixed->unobserved > 0 && fixed->unobserved_rows >= 0;
+}
+
+static void *
+fold_in(const KpxModel *model, int part, const KpxHistory *history, KpxScratch *scratch)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+	float *x;
+
+	if (history->n == 0)
+		return NULL;
+	x = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(fixed->factors), sizeof(float));
+	if (kpx_fold_in(fixed, history->index, history->weight, history->n,
+					kpx_scratch(scratch, part, kpx_solve_workspace_size(fixed->factors)), x) != KPX_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the user's events have weights that are too extreme")));
+	return x;
+}
+
+static void
+score(const KpxModel *model, int part, const void *taste, uint32 begin, uint32 end, float *score)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+	size_t ld = kpx_ld(fixed->factors);
+
+	kpx_scores(fixed->matrix + begin * ld, ld, 0, end - begin, taste, score);
+}
+
+static void
+score_batch(const KpxModel *model, int part, void *const *tastes, int n, uint32 begin, uint32 end, float *score)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+	size_t ld = kpx_ld(fixed->factors);
+	float *x = kpx_alloc_aligned(CurrentMemoryContext, (size_t) n * ld, sizeof(float));
+
+	for (int u = 0; u < n; u++)
+		memcpy(x + u * ld, tastes[u], ld * sizeof(float));
+	kpx_scores_batch(fixed->matrix + begin * ld, ld, end - begin, x, (size_t) n, score);
+}
+
+static void
+contributions(const KpxModel *model, int part, const void *taste, const KpxHistory *history, uint32 item, double *contribution)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+
+	kpx_contributions(fixed, history->index, history->weight, history->n, taste,
+					  fixed->matrix + (size_t) item * kpx_ld(fixed->factors), contribution);
+}
+
+/* Cosine of the factors. */
+static void
+similar(const KpxModel *model, int part, uint32 item, uint32 begin, uint32 end, float *score)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+
+	kpx_cosines(fixed->matrix, kpx_ld(fixed->factors), item, begin, end, score);
+}
+
+static const float *
+vector(const KpxModel *model, int part, uint32 item, int *length)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+
+	*length = fixed->factors;
+	return fixed->matrix + (size_t) item * kpx_ld(fixed->factors);
+}
+
+const KpxAlgorithm kpx_ials = {"ials", specs, false, kpx_factor_train, shape, open_part, fold_in, score, score_batch,
+							   contributions, similar, vector};

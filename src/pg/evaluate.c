@@ -153,8 +153,11 @@ array_metric(FunctionCallInfo fcinfo, double (*metric)(const uint64_t *, size_t,
 	recommended = elements_of(PG_GETARG_ARRAYTYPE_P(0), type, &n_recommended);
 	relevant = elements_of(PG_GETARG_ARRAYTYPE_P(1), type, &n_relevant);
 	for (int i = 0; i < n_relevant; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!among(type, collation, relevant[i], relevant, distinct))
 			relevant[distinct++] = relevant[i];
+	}
 	if (distinct == 0)
 		PG_RETURN_NULL(); /* undefined; avg() leaves it out, as trec_eval does */
 	ranks = palloc(sizeof(uint64_t) * Max(n_recommended, 1));

@@ -147,9 +147,9 @@ kpx_judge(const KpxData *data, const KpxModel *model, int module, const KpxPairs
 
 		CHECK_FOR_INTERRUPTS();
 		for (end = i + 1; end < pairs->n && pairs->pair[end].user == first->user &&
-						  pairs->pair[end].unknown_user.number == first->unknown_user.number;)
+						  pairs->pair[end].unknown_user == first->unknown_user;)
 			end++;
-		if (share < 1 && kpx_uniform(77, first->user, (uint64) first->unknown_user.number) >= share)
+		if (share < 1 && kpx_uniform(77, first->user, first->unknown_user) >= share)
 			continue;
 		old = MemoryContextSwitchTo(j.context);
 		history = history_of(&j, first->user);

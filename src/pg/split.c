@@ -86,7 +86,7 @@ split_user(KpxData *data, KpxSplit split, uint32 user, uint64 begin, uint64 end,
 			uint32 item = KPX_ITEM(data->index[j]);
 
 			if (held_out(data, split, m, user, j - first, last - first, item, seed))
-				add_pair(&pairs[m], (KpxPair){user, item, {0}});
+				add_pair(&pairs[m], (KpxPair){user, item, 0, 0});
 			else
 			{
 				keep_entry(data, j, to);
@@ -121,17 +121,52 @@ compare_pairs(const void *a, const void *b)
 	const KpxPair *x = a;
 	const KpxPair *y = b;
 
+	CHECK_FOR_INTERRUPTS();
 	if (x->user != y->user)
 		return x->user < y->user ? -1 : 1;
-	if (x->unknown_user.number != y->unknown_user.number)
-		return x->unknown_user.number < y->unknown_user.number ? -1 : 1;
-	return x->item < y->item ? -1 : x->item > y->item;
+	if (x->unknown_user != y->unknown_user)
+		return x->unknown_user < y->unknown_user ? -1 : 1;
+	if (x->item != y->item)
+		return x->item < y->item ? -1 : 1;
+	return x->unknown_item < y->unknown_item ? -1 : x->unknown_item > y->unknown_item;
+}
+
+/* A pair held out twice is held out once. */
+static void
+sort_pairs(KpxPairs *pairs)
+{
+	size_t to = 0;
+
+	if (pairs->n < 2)
+		return;
+	qsort(pairs->pair, pairs->n, sizeof(KpxPair), compare_pairs);
+	for (size_t i = 1; i < pairs->n; i++)
+		if (compare_pairs(&pairs->pair[to], &pairs->pair[i]) != 0)
+			pairs->pair[++to] = pairs->pair[i];
+	pairs->n = to + 1;
+}
+
+static uint64
+hash_text(const char *text)
+{
+	return hash_bytes_extended((const unsigned char *) text, (int) strlen(text), 0);
+}
+
+/* A pair of module m; what training does not know stays unknown. */
+static KpxPair
+find_pair(const KpxData *data, int m, const char *user, const char *item)
+{
+	int64 u = kpx_ids_find(&data->user_ids, kpx_id_from_text(data->user_ids.kind, user));
+	int64 i = kpx_ids_find(&data->item_ids[m], kpx_id_from_text(data->item_ids[m].kind, item));
+
+	return (KpxPair){u >= 0 ? (uint32) u : KPX_NO_ITEM, i >= 0 ? data->item_base[m] + (uint32) i : KPX_NO_ITEM,
+					 u >= 0 ? 0 : hash_text(user), i >= 0 ? 0 : hash_text(item)};
 }
 
 static bool
 is_pair(const KpxPairs *pairs, uint32 user, uint32 item)
 {
-	KpxPair key = {user, item, {0}};
+	KpxPair key = {user, item, 0, 0};
 
 	return pairs->n > 0 && bsearch(&key, pairs->pair, pairs->n, sizeof(KpxPair), compare_pairs) != NULL;
 }
@@ -171,6 +206,7 @@ read_pairs(KpxData *data, Oid relation, KpxPairs *pairs)
 	char *name = kpx_relation_sql(relation, "held_out", "argument", "held_out");
 	MemoryContext context = CurrentMemoryContext;
 	size_t total = 0;
+	uint64 nulls = 0;
 
 	for (int i = 0; i < 3; i++)
 		(void) kpx_column_type(relation, ((const char *const[]){"module", "user_id", "item_id"})[i]);
@@ -189,32 +225,23 @@ read_pairs(KpxData *data, Oid relation, KpxPairs *pairs)
 
 		CHECK_FOR_INTERRUPTS();
 		if (module == NULL || user == NULL || item == NULL)
+		{
+			nulls++;
 			continue;
+		}
 		old = MemoryContextSwitchTo(context);
 		for (int m = 0; m < data->n_modules; m++)
 			if (strcmp(module, data->modules[m]->name) == 0)
-			{
-				KpxId user_id = kpx_id_from_text(data->user_ids.kind, user);
-				int64 u = kpx_ids_find(&data->user_ids, user_id);
-				int64 it = kpx_ids_find(&data->item_ids[m], kpx_id_from_text(data->item_ids[m].kind, item));
-				KpxPair pair = {KPX_NO_ITEM, KPX_NO_ITEM, {0}};
-
-				if (u >= 0)
-					pair.user = (uint32) u;
-				else
-					pair.unknown_user.number = (int64) hash_bytes_extended((unsigned char *) user, (int) strlen(user), 0);
-				if (it >= 0)
-					pair.item = data->item_base[m] + (uint32) it;
-				add_pair(&pairs[m], pair);
-			}
+				add_pair(&pairs[m], find_pair(data, m, user, item));
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
+	if (nulls)
+		ereport(NOTICE, (errmsg(UINT64_FORMAT " rows of %s were skipped: module, user or item is NULL", nulls, name)));
 	for (int m = 0; m < data->n_modules; m++)
 	{
+		sort_pairs(&pairs[m]);
 		total += pairs[m].n;
-		if (pairs[m].n > 1)
-			qsort(pairs[m].pair, pairs[m].n, sizeof(KpxPair), compare_pairs);
 	}
 	if (total == 0)
 		ereport(ERROR,

@@ -12,7 +12,8 @@ typedef struct KpxPair
 {
 	uint32 user;
 	uint32 item;
-	KpxId unknown_user; /* number: a hash that tells unknown users apart */
+	uint64 unknown_user; /* hashes that tell unknown users and items apart, else 0 */
+	uint64 unknown_item;
 } KpxPair;
 
 /* Those of one module, by user. */

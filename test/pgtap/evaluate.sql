@@ -1,6 +1,6 @@
 -- evaluate: the metrics alone, and kpx_evaluate.
 BEGIN;
-SELECT plan(39);
+SELECT plan(41);
 \ir fixture.psql
 
 -- metrics over any list. Expected values by hand from the definitions in docs/evaluate.md.
@@ -61,6 +61,16 @@ WITH gone AS (DELETE FROM app.orders o USING (SELECT user_id, min(product_id) AS
 INSERT INTO app.held_out SELECT 'products', user_id, product_id FROM gone;
 CREATE TEMP TABLE h AS SELECT * FROM kpx_evaluate(ARRAY['courses', 'products'], 4, params => app.small(), held_out => 'app.held_out');
 SELECT ok((SELECT bool_and(users = 0 AND value IS NULL AND popularity IS NULL) FROM h WHERE module = 'courses'), 'a module without held-out pairs: no users, no values');
+INSERT INTO app.held_out SELECT * FROM app.held_out;
+SELECT results_eq($$SELECT * FROM kpx_evaluate(ARRAY['courses', 'products'], 4, params => app.small(), held_out => 'app.held_out')$$, 'SELECT * FROM h', 'a pair named twice is held out once');
+INSERT INTO app.held_out SELECT 'products', user_id, 5000 + n % 2 FROM (SELECT DISTINCT user_id FROM app.held_out) u, generate_series(1, 4) n;
+SELECT is((SELECT round(value::numeric, 9) FROM kpx_evaluate(ARRAY['courses', 'products'], 30, params => app.small(), held_out => 'app.held_out') WHERE module = 'products' AND metric = 'recall@30'),
+	(SELECT round(avg(CASE WHEN EXISTS (SELECT FROM app.orders o WHERE o.product_id = h.item_id) THEN 1.0 / 3 ELSE 0 END), 9)
+		FROM (SELECT DISTINCT * FROM app.held_out WHERE item_id < 5000) h), 'items that training does not know are missed, each once');
+DELETE FROM app.held_out WHERE item_id >= 5000;
+CREATE TEMP TABLE once AS SELECT DISTINCT * FROM app.held_out;
+TRUNCATE app.held_out;
+INSERT INTO app.held_out SELECT * FROM once;
 SELECT kpx_train(ARRAY['courses', 'products'], params => app.small()) \g /dev/null
 SELECT is((SELECT round(value::numeric, 9) FROM h WHERE module = 'products' AND metric = 'ndcg@4'),
 	(SELECT round(avg(kpx_ndcg(ARRAY(SELECT item_id FROM kpx_recommend(user_id, 'products', 4)), ARRAY[item_id], 4))::numeric, 9) FROM app.held_out), 'as kpx_recommend and kpx_ndcg say');

@@ -21,8 +21,7 @@
 #define CACHED_MODELS 32
 
 static KpxModel *cached[CACHED_MODELS];
-static KpxModel *evicted[CACHED_MODELS];
-static int n_evicted = 0;
+static KpxModel *evicted = NULL;
 static uint64 clock_hand = 0;
 static bool callback_registered = false;
 
@@ -38,8 +37,13 @@ transaction_ended(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	while (n_evicted > 0)
-		free_model(evicted[--n_evicted]);
+	while (evicted)
+	{
+		KpxModel *next = evicted->next_evicted;
+
+		free_model(evicted);
+		evicted = next;
+	}
 }
 
 static void
@@ -48,14 +52,12 @@ evict(int slot)
 	KpxModel *model = cached[slot];
 
 	cached[slot] = NULL;
-	if (n_evicted < CACHED_MODELS)
-		evicted[n_evicted++] = model;
-	/* else: a transaction that used more than 64 models; the copy stays till the session ends */
+	model->next_evicted = evicted;
+	evicted = model;
 }
 
-/* A free slot, after evicting the least recently used models until needed bytes fit. */
-static int
-make_room(size_t needed, int64 id)
+void
+kpx_model_check_size(int64 id, size_t needed)
 {
 	size_t limit = (size_t) kpx_cache_size * 1024;
 
@@ -65,6 +67,15 @@ make_room(size_t needed, int64 id)
 				 errmsg("model " INT64_FORMAT " takes %zu MB, kpxrec.cache_size allows %zu MB",
 						id, needed >> 20, limit >> 20),
 				 errhint("Increase kpxrec.cache_size.")));
+}
+
+/* A free slot, after evicting the least recently used models until needed bytes fit. */
+static int
+make_room(size_t needed, int64 id)
+{
+	size_t limit = (size_t) kpx_cache_size * 1024;
+
+	kpx_model_check_size(id, needed);
 	for (;;)
 	{
 		size_t total = 0;

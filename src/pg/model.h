@@ -64,6 +64,7 @@ typedef struct KpxModel
 	TimestampTz created_at;
 	struct dsm_segment *segment; /* the shared memory its numbers lie in, or NULL */
 	uint64 generation; /* of the registry when it was last seen to exist */
+	struct KpxModel *next_evicted;
 	int n_modules;
 	KpxModelModule *modules;
 	uint32 items;
@@ -97,6 +98,8 @@ extern void kpx_model_activate(int64 model);
  * gone, 42501, XX001 corrupt, 0A000 other version or machine, 53200 over kpxrec.cache_size.
  */
 extern KpxModel *kpx_model(KpxRegistry *registry, int64 id);
+/* 53200 when a model of so many bytes can never be in the session's cache. */
+extern void kpx_model_check_size(int64 id, size_t needed);
 extern KpxModelModule *kpx_model_module(KpxModel *model, const char *name);
 
 #endif /* KPX_PG_MODEL_H */

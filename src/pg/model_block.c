@@ -459,9 +459,48 @@ read_metadata(KpxModel *model)
 	return true;
 }
 
+/* Are there as many bytes of this kind as the metadata says? Before memory of that size is asked for. */
+static size_t
+check_bytes(const KpxModel *model, const char *kind, int position, uint64 rows, size_t row_bytes)
+{
+	Oid types[] = {INT8OID, TEXTOID, INT4OID};
+	Datum values[] = {Int64GetDatum(model->id), CStringGetTextDatum(kind), Int32GetDatum(position)};
+	size_t bytes;
+
+	kpx_catalog_execute("SELECT coalesce(sum(octet_length(data)), 0)::int8 FROM kpx.model_block"
+						" WHERE model_id = $1 AND kind = $2 AND position = $3",
+						3, types, values, NULL, true);
+	if (!kpx_mul_size(rows, row_bytes, &bytes) || bytes > (size_t) DatumGetInt64(field(0, 1)))
+		corrupt(model->id, "its blocks are smaller than its metadata says");
+	return bytes;
+}
+
+static void
+check_sizes(const KpxModel *model)
+{
+	size_t total = 0;
+
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxArray popularity = popularity_array(model, m);
+
+		total += check_bytes(model, "ids", m, model->modules[m].items, sizeof(int64));
+		total += check_bytes(model, popularity.name, m, popularity.rows, sizeof(float));
+	}
+	for (int p = 0; p < model->n_parts; p++)
+		for (int a = 0; a < model->part[p].n_arrays; a++)
+		{
+			const KpxArray *array = &model->part[p].array[a];
+
+			total += check_bytes(model, array->name, p, array->rows, array->cols * kpx_block_element(array->kind));
+		}
+	kpx_model_check_size(model->id, total);
+}
+
 static void
 read_numbers(KpxModel *model)
 {
+	check_sizes(model);
 	model->popularity = kpx_alloc_aligned(model->context, model->items, sizeof(float));
 	for (int m = 0; m < model->n_modules; m++)
 	{

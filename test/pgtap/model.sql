@@ -1,6 +1,6 @@
 -- model: versions, activation, dropping, stored blocks, caches.
 BEGIN;
-SELECT plan(49);
+SELECT plan(52);
 \ir fixture.psql
 SELECT model AS one FROM kpx_train(ARRAY['courses', 'products'], params => app.small(), name => 'm') \gset
 SELECT model AS two FROM kpx_train(ARRAY['courses', 'products'], params => app.small() || '{"seed": 2}', name => 'm') \gset
@@ -87,6 +87,9 @@ SELECT is(left(app.damaged('UPDATE kpx.model_part SET numbers[2] = -1 WHERE mode
 SELECT is(left(app.damaged('DELETE FROM kpx.model_part WHERE model_id = $1'), 5), 'XX001', 'a model without parts');
 SELECT is(left(app.damaged($$UPDATE kpx.model_part SET algorithm = 'oracle' WHERE model_id = $1$$), 5), '0A000', 'a part of an algorithm we do not have');
 SELECT is(left(app.damaged('UPDATE kpx.model_module SET items = items + 1 WHERE model_id = $1'), 5), 'XX001', 'a module with more items than its ids');
+SELECT is(left(app.damaged('UPDATE kpx.model_module SET items = 2000000000 WHERE model_id = $1 AND position = 0'), 5), 'XX001', 'two milliards of items, before memory is asked for');
+SELECT is(left(app.damaged('UPDATE kpx.model_module SET items = -1 WHERE model_id = $1'), 5), 'XX001', 'less than no items');
+SELECT is(left(app.damaged($$UPDATE kpx.model_part SET numbers[3] = 'NaN' WHERE model_id = $1$$), 5), 'XX001', 'parameters that are no numbers');
 
 -- the cache is bounded
 SET LOCAL kpxrec.cache_size = '1MB';

@@ -322,8 +322,8 @@ require_same_item_kind(KpxModule *module, Oid relation, const char *column)
 {
 	KpxIdKind kind;
 
-	(void) kpx_id_kind(require_column(relation, column), &kind);
-	if (kind != kpx_module_item_kind(module))
+	/* an id column already, so it has a kind */
+	if (kpx_id_kind(require_column(relation, column), &kind) && kind != kpx_module_item_kind(module))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of relation %s holds %s ids, the items of module \"%s\" have %s ids",

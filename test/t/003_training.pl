@@ -13,7 +13,7 @@ my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
 $node->append_conf('postgresql.conf', "kpxrec.min_parallel_interactions = 0\nmax_parallel_maintenance_workers = 0\nmax_worker_processes = 8\nmax_parallel_workers = 8\n");
 $node->start;
-platform($node, 20000, 2000, 20);
+platform($node, 5000, 2000, 20);
 
 # the same model whoever computes it
 my %model;
@@ -35,7 +35,7 @@ is($node->safe_psql('postgres', "SET max_parallel_maintenance_workers = 2; SELEC
 # no worker, no shared memory: alone, with a notice
 my ($ret, $out, $err) = $node->psql('postgres', "SET max_parallel_maintenance_workers = 2; SET max_parallel_workers = 0;
 	SELECT users FROM kpx_train('courses', params => '{\"factors\": 8}', activate => false)");
-is($out, 20000, 'trained without workers');
+is($out, 5000, 'trained without workers');
 like($err, qr/NOTICE:  training in one process: no parallel worker is free/, 'and says so');
 
 # in a transaction, in a function, in a subtransaction
@@ -54,7 +54,7 @@ my $start = time;
 ($ret, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$long");
 like($err, qr/ERROR:  55P03: model "long" is being trained by another session/, 'the second training of a name is refused');
 diag(sprintf('refused after %.0f ms', 1000 * (time - $start)));
-is($node->safe_psql('postgres', "SELECT users FROM kpx_train('courses', params => '{\"factors\": 8}', name => 'short')"), 20000, 'another name is not');
+is($node->safe_psql('postgres', "SELECT users FROM kpx_train('courses', params => '{\"factors\": 8}', name => 'short')"), 5000, 'another name is not');
 
 # cancel, in whatever phase: at many moments. How late it was is printed; only absurd delays fail.
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
@@ -63,7 +63,7 @@ like($e1, qr/57014/, 'cancelled');
 my $worst = 0;
 foreach my $workers (0, 1)
 {
-	foreach my $timeout (5, 20, 40, 60, 80, 120, 200, 300, 500, 800, 1200, 1500)
+	foreach my $timeout (2, 5, 10, 15, 20, 30, 50, 75, 125, 200, 300, 400)
 	{
 		my $start = time;
 		my ($ret, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET max_parallel_maintenance_workers = $workers; SET statement_timeout = $timeout; $long");

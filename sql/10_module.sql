@@ -34,6 +34,7 @@ CREATE TABLE kpx.event_source (
 	weight_column name,
 	hides boolean NOT NULL,
 	half_life interval,
+	duration name,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE kpx.event_source IS 'registered event sources: tables whose rows say that a user did something with an item';
@@ -77,9 +78,10 @@ COMMENT ON FUNCTION @extschema@.kpx_drop_module(text) IS
 CREATE FUNCTION @extschema@.kpx_add_events(
 	module text, relation regclass, kind text, user_id text, item_id text,
 	occurred_at text DEFAULT NULL, value text DEFAULT NULL, weight double precision DEFAULT 1,
-	weight_column text DEFAULT NULL, hides boolean DEFAULT NULL, half_life interval DEFAULT NULL)
+	weight_column text DEFAULT NULL, hides boolean DEFAULT NULL, half_life interval DEFAULT NULL,
+	duration text DEFAULT NULL)
 RETURNS integer AS 'MODULE_PATHNAME', 'kpx_add_events' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION @extschema@.kpx_add_events(text, regclass, text, text, text, text, text, double precision, text, boolean, interval) IS
+COMMENT ON FUNCTION @extschema@.kpx_add_events(text, regclass, text, text, text, text, text, double precision, text, boolean, interval, text) IS
 'registers a relation whose rows are events of one kind in a module; returns the id of the event source';
 
 CREATE FUNCTION @extschema@.kpx_drop_events(source_id integer)

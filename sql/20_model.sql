@@ -142,7 +142,7 @@ COMMENT ON COLUMN @extschema@.kpx_modules.enough_data IS
 
 CREATE VIEW @extschema@.kpx_event_sources AS
 SELECT s.id AS source_id, m.name AS module, s.relation_name AS relation, s.kind, s.user_id, s.item_id, s.occurred_at,
-	s.value, s.weight, s.weight_column, s.hides, s.half_life
+	s.value, s.weight, s.weight_column, s.hides, s.half_life, s.duration
 FROM kpx.event_source s JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) s.module_id
 WHERE kpx.member_of(m.owner) OR pg_catalog.has_any_column_privilege(s.relation, 'SELECT');
 COMMENT ON VIEW @extschema@.kpx_event_sources IS 'registered event sources that the current role owns or may read';

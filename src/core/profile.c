@@ -285,9 +285,8 @@ get_profile(Reader *r, KpxProfile *profile, bool fill)
 	if (profile->half_life && profile->half_life < KPX_PROFILE_MIN_HALF_LIFE)
 		r->bad = true;
 	profile->exponent = 0;
-	if (profile->half_life)
-		profile->exponent = get_signed(r, KPX_PROFILE_MIN_TIME / KPX_PROFILE_MIN_HALF_LIFE,
-									   KPX_PROFILE_MAX_TIME / KPX_PROFILE_MIN_HALF_LIFE + 1);
+	if (profile->half_life && !r->bad)
+		profile->exponent = get_signed(r, KPX_PROFILE_MIN_TIME / profile->half_life, KPX_PROFILE_MAX_TIME / profile->half_life + 1);
 	profile->n_modules = (uint32_t) get_count(r, 0, KPX_MAX_PROFILE_MODULES);
 	for (uint32_t i = 0; i < profile->n_modules && !r->bad; i++)
 	{
@@ -394,7 +393,7 @@ put_kind(unsigned char *at, const KpxProfileKind *kind)
 	if (kind->dated)
 	{
 		at = put_signed(at, kind->first);
-		at = put_varint(at, (uint64_t) (kind->last - kind->first));
+		at = put_varint(at, (uint64_t) kind->last - (uint64_t) kind->first);
 	}
 	at = put_varint(at, kind->values);
 	if (kind->values)
@@ -459,7 +458,7 @@ kpx_profile_bound(const KpxProfile *profile, size_t *bytes)
 	for (uint32_t i = 0; i < profile->n_kinds; i++)
 		total += profile->kinds[i].name.length + 9 * 10;
 	for (uint32_t i = 0; i < profile->n_features; i++)
-		total += profile->features[i].name.length + 4 + 16;
+		total += profile->features[i].name.length + 5 + 16;
 	*bytes = (size_t) total;
 	return total > (UINT64_C(1) << 30) ? KPX_TOO_BIG : KPX_OK;
 }

@@ -248,8 +248,7 @@ take_kinds(const KpxSketch *s, uint32_t m, KpxProfileKind *to)
 	for (uint32_t k = 0; k < s->used.kinds; k++)
 	{
 		const Kind *from = &kinds_of(s)[k];
-		KpxProfileKind kind = {{names_of(s) + from->name, from->length}, from->count, from->dated, from->first, from->last,
-							   from->values, from->value, from->durations, from->duration};
+		KpxProfileKind kind = {{names_of(s) + from->name, from->length}, from->count, from->dated, from->first, from->last, from->values, from->value, from->durations, from->duration};
 		uint32_t at = n;
 
 		if (from->module != m)

@@ -129,6 +129,14 @@ require_time_column(Oid relation, const char *column)
 		wrong_type(relation, column, type, "timestamptz, timestamp or date");
 }
 
+/* Seconds, or an interval. */
+static void
+require_duration_column(Oid relation, const char *column)
+{
+	if (require_column(relation, column) != INTERVALOID)
+		require_number_column(relation, column);
+}
+
 static void
 require_text_column(Oid relation, const char *column)
 {
@@ -346,10 +354,11 @@ kpx_add_events(PG_FUNCTION_ARGS)
 	double weight = PG_ARGISNULL(7) ? 1.0 : PG_GETARG_FLOAT8(7);
 	char *weight_column = text_argument(fcinfo, 8, "weight_column", false);
 	bool hides = PG_ARGISNULL(9) ? kind_hides(kind) : PG_GETARG_BOOL(9);
+	char *duration = text_argument(fcinfo, 11, "duration", false);
 	KpxModule *module = kpx_find_module(kpx_registry(), module_name);
-	Oid types[] = {INT4OID, OIDOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, NAMEOID, NAMEOID, FLOAT8OID, NAMEOID, BOOLOID, INTERVALOID};
-	Datum values[12];
-	char nulls[13] = "            ";
+	Oid types[] = {INT4OID, OIDOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, NAMEOID, NAMEOID, FLOAT8OID, NAMEOID, BOOLOID, INTERVALOID, NAMEOID};
+	Datum values[13];
+	char nulls[14] = "             ";
 	KpxCatalog catalog;
 	bool null;
 	int id;
@@ -365,6 +374,8 @@ kpx_add_events(PG_FUNCTION_ARGS)
 		require_number_column(relation, value);
 	if (weight_column)
 		require_number_column(relation, weight_column);
+	if (duration)
+		require_duration_column(relation, duration);
 	if (!(weight > 0 && weight <= 1e9))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -388,6 +399,7 @@ kpx_add_events(PG_FUNCTION_ARGS)
 	values[10] = BoolGetDatum(hides);
 	nulls[11] = PG_ARGISNULL(10) ? 'n' : ' ';
 	values[11] = PG_ARGISNULL(10) ? (Datum) 0 : PG_GETARG_DATUM(10);
+	values[12] = name_value(duration, &nulls[12]);
 
 	kpx_catalog_begin(&catalog, false);
 	/* Against a concurrent kpx_drop_module; foreign keys would do it, but pg_restore -j does not order
@@ -396,9 +408,9 @@ kpx_add_events(PG_FUNCTION_ARGS)
 	if (SPI_processed == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("module \"%s\" was dropped just now", module->name)));
 	kpx_catalog_execute("INSERT INTO kpx.event_source (module_id, relation, relation_name, kind, user_id, item_id,"
-						" occurred_at, value, weight, weight_column, hides, half_life)"
-						" VALUES ($1, $2::regclass, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
-						12, types, values, nulls, false);
+						" occurred_at, value, weight, weight_column, hides, half_life, duration)"
+						" VALUES ($1, $2::regclass, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id",
+						13, types, values, nulls, false);
 	id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	kpx_catalog_end(&catalog);
 

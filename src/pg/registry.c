@@ -134,7 +134,7 @@ load_modules(KpxRegistry *registry)
 	bool null;
 
 	kpx_catalog_execute("SELECT m.id, m.name, m.owner, m.items::oid, m.items_name, m.item_id, m.available,"
-						" extract(epoch FROM m.repeat_after)::float8, a.model_id"
+						" extract(epoch FROM m.repeat_after)::float8, a.model_id, m.category"
 						" FROM kpx.module m LEFT JOIN kpx.active_model a ON a.module_id = m.id ORDER BY m.id",
 						0, NULL, NULL, NULL, true);
 	registry->n_modules = (int) SPI_processed;
@@ -155,6 +155,7 @@ load_modules(KpxRegistry *registry)
 		m->active_model = DatumGetInt64(field(i, 9, &null));
 		if (null)
 			m->active_model = 0;
+		m->category = keep(registry->context, i, 10);
 	}
 }
 
@@ -164,7 +165,7 @@ load_sources(KpxRegistry *registry)
 	bool null;
 
 	kpx_catalog_execute("SELECT module_id, id, relation::oid, relation_name, kind, user_id, item_id, occurred_at,"
-						" weight_column, weight, hides, extract(epoch FROM half_life)::float8"
+						" weight_column, weight, hides, extract(epoch FROM half_life)::float8, value, duration"
 						" FROM kpx.event_source ORDER BY id",
 						0, NULL, NULL, NULL, true);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -191,15 +192,19 @@ load_sources(KpxRegistry *registry)
 		s->weight = DatumGetFloat8(field((int) i, 10, &null));
 		s->hides = DatumGetBool(field((int) i, 11, &null));
 		s->half_life = seconds((int) i, 12, 0);
+		s->value = keep(registry->context, (int) i, 13);
+		s->duration = keep(registry->context, (int) i, 14);
 	}
 }
 
+/* Also takes the extension's schema from the row it looks at. */
 static void
-check_version(void)
+check_version(KpxRegistry *registry)
 {
 	char *installed;
 
-	kpx_catalog_execute("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'kpxrec'",
+	kpx_catalog_execute("SELECT e.extversion, n.nspname FROM pg_catalog.pg_extension e"
+						" JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'kpxrec'",
 						0, NULL, NULL, NULL, true);
 	installed = SPI_processed == 1 ? text_or_null(0, 1) : NULL;
 	if (installed == NULL || strcmp(installed, KPX_VERSION) != 0)
@@ -208,6 +213,7 @@ check_version(void)
 				 errmsg("the kpxrec library is version %s, the extension in this database is version %s",
 						KPX_VERSION, installed ? installed : "(none)"),
 				 errhint("Run ALTER EXTENSION kpxrec UPDATE, or reconnect when the library was just replaced.")));
+	registry->schema = keep(registry->context, 0, 2);
 }
 
 KpxRegistry *
@@ -232,9 +238,9 @@ kpx_registry(void)
 	kpx_catalog_begin(&catalog, true);
 	for (int i = 0; i < 4; i++)
 		watched[i] = get_relname_relid(watched_names[i], get_namespace_oid("kpx", false));
-	check_version();
 	loaded = MemoryContextAllocZero(context, sizeof(KpxRegistry));
 	loaded->context = context;
+	check_version(loaded);
 	loaded->generation = before;
 	load_modules(loaded);
 	load_sources(loaded);

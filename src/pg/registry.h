@@ -20,6 +20,8 @@ typedef struct KpxSource
 	char *item_id;
 	char *occurred_at; /* or NULL */
 	char *weight_column; /* or NULL */
+	char *value; /* or NULL */
+	char *duration; /* or NULL; seconds, or an interval */
 	double weight;
 	bool hides;
 	double half_life; /* seconds; 0 = none */
@@ -38,6 +40,7 @@ typedef struct KpxModule
 	char *items_name;
 	char *item_id;
 	char *available; /* or NULL */
+	char *category; /* or NULL */
 	double repeat_after; /* seconds; < 0 = never */
 	int64 active_model; /* 0 = none */
 	int n_sources;
@@ -50,6 +53,7 @@ typedef struct KpxModule
 typedef struct KpxRegistry
 {
 	MemoryContext context;
+	char *schema; /* of the extension's functions */
 	uint64 generation;
 	int n_modules;
 	KpxModule *modules; /* by id */

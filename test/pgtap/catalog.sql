@@ -13,13 +13,17 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d ON d.c
 SELECT is_empty($$SELECT signature FROM members WHERE nspname <> 'kpx' AND proname !~ '^kpx_'$$, 'names outside schema kpx start with kpx_');
 SELECT is_empty($$SELECT signature FROM members WHERE prosecdef AND NOT coalesce(array_to_string(proconfig, ',') ~ 'search_path=pg_catalog.*pg_temp', false)$$,
 	'SECURITY DEFINER only with a pinned search_path');
-SELECT is_empty($$SELECT signature FROM members WHERE prolang NOT IN (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'all functions are C');
+SELECT is_empty($$SELECT signature FROM members WHERE prokind <> 'a' AND prolang NOT IN (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'all functions are C');
 -- volatility and parallel safety
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
 	ARRAY['kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
 		'kpx_activate', 'kpx_drop_model', 'kpx_train', 'kpx_evaluate', 'invalidate'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
-	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision'], 'metrics are IMMUTABLE, and only they');
+	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'kpx_interests', 'kpx_behaviour',
+		'kpx_similarity', 'kpx_profile_agg', 'kpx_profile_agg_add', 'kpx_profile_agg_add_many', 'kpx_profile_agg_fuse', 'kpx_profile_agg_combine',
+		'kpx_profile_agg_serialize', 'kpx_profile_agg_deserialize', 'kpx_profile_agg_final', 'kpx_profile_in', 'kpx_profile_out', 'kpx_profile_recv',
+		'kpx_profile_send', 'kpx_profile_to_jsonb', 'kpx_profile_eq', 'kpx_profile_ne', 'kpx_profile_hash', 'kpx_profile_fuse', 'kpx_profile_distance'],
+	'metrics and what works on values are IMMUTABLE, and only they');
 SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'nothing VOLATILE runs in parallel plans');
 SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_item_factors')
 	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');

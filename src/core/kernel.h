@@ -56,6 +56,20 @@ typedef struct KpxKernels
 	/* First i of [begin, n) in steps of 16 from begin (a multiple of 16) for which one of
 	 * score[i..i+16) reaches threshold; the last multiple of 16 not above n when none does. */
 	size_t (*next_above)(const float *score, size_t begin, size_t n, float threshold);
+
+	/* sum (a - b)^2 of ld floats, both aligned. */
+	float (*distance)(const float *a, const float *b, size_t ld);
+
+	/* sum += by * x, ld floats of x in double. */
+	void (*add_row)(const float *x, float by, size_t ld, double *sum);
+
+	/*
+	 * For 16 rows x, transposed (d x 16): best and second, the two least of |c|^2 - 2 x.c
+	 * over rows c < k of centre (ld floats a row, norm[c] = |c|^2), and which c is best, the
+	 * first of equals. second is infinite for k = 1.
+	 */
+	void (*nearest_two)(const float *x, size_t d, const float *centre, size_t ld, size_t k, const float *norm, float *best,
+						float *second, uint32_t *which);
 } KpxKernels;
 
 /* The fastest level this CPU has. */

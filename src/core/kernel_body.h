@@ -342,11 +342,104 @@ LEVEL(next_above)(const float *score, size_t begin, size_t n, float threshold)
 	return i;
 }
 
+static TARGET float
+LEVEL(distance)(const float *a, const float *b, size_t ld)
+{
+	KpxHalf sum0 = {0};
+	KpxHalf sum1 = {0};
+
+	for (size_t k = 0; k < ld; k += KPX_LANE)
+	{
+		KpxHalf d0 = *(const KpxHalf *) (a + k) - *(const KpxHalf *) (b + k);
+		KpxHalf d1 = *(const KpxHalf *) (a + k + 8) - *(const KpxHalf *) (b + k + 8);
+
+		sum0 += d0 * d0;
+		sum1 += d1 * d1;
+	}
+	sum0 += sum1;
+	sum0 += SHUFFLE(sum0, sum0, 4, 5, 6, 7, 0, 1, 2, 3);
+	sum0 += SHUFFLE(sum0, sum0, 2, 3, 0, 1, 6, 7, 4, 5);
+	return sum0[0] + sum0[1];
+}
+
+static TARGET void
+LEVEL(add_row)(const float *x, float by, size_t ld, double *sum)
+{
+	for (size_t k = 0; k < ld; k++)
+		sum[k] += (double) (by * x[k]);
+}
+
+/* mask ? a : b, by lanes. */
+#define CHOOSE(mask, a, b) ((KpxHalf) (((KpxHalfMask) (a) & (mask)) | ((KpxHalfMask) (b) & ~(mask))))
+
+/* The two least so far, of 8 rows. */
+typedef struct LEVEL(Two)
+{
+	KpxHalf best;
+	KpxHalf second;
+	KpxHalfMask which;
+} LEVEL(Two);
+
+/* 16 rows x against rows first .. first + rows - 1 of centre. */
+INLINE void
+LEVEL(nearer)(const float *x, size_t d, const float *centre, size_t ld, size_t first, const float *norm, const int rows,
+			  LEVEL(Two) * two)
+{
+	KpxHalf sum[4][2] = {{{0}}};
+	const float *c = centre + first * ld;
+
+	for (size_t f = 0; f < d; f++)
+	{
+		KpxHalf v0 = *(const KpxHalf *) (x + f * KPX_LANE);
+		KpxHalf v1 = *(const KpxHalf *) (x + f * KPX_LANE + 8);
+
+		for (int r = 0; r < rows; r++)
+		{
+			sum[r][0] += v0 * c[(size_t) r * ld + f];
+			sum[r][1] += v1 * c[(size_t) r * ld + f];
+		}
+	}
+	for (int r = 0; r < rows; r++)
+		for (int h = 0; h < 2; h++)
+		{
+			KpxHalf v = norm[first + (size_t) r] - 2.0f * sum[r][h];
+			KpxHalfMask is = v < two[h].best;
+			KpxHalf rest = CHOOSE(is, two[h].best, v);
+
+			two[h].second = CHOOSE(rest < two[h].second, rest, two[h].second);
+			two[h].best = CHOOSE(is, v, two[h].best);
+			two[h].which = (is & (int) (first + (size_t) r)) | (two[h].which & ~is);
+		}
+}
+
+static TARGET void
+LEVEL(nearest_two)(const float *x, size_t d, const float *centre, size_t ld, size_t k, const float *norm, float *best,
+				   float *second, uint32_t *which)
+{
+	KpxHalf far = (KpxHalf){0} + INFINITY;
+	LEVEL(Two)
+	two[2] = {{far, far, {0}}, {far, far, {0}}};
+	size_t j = 0;
+
+	for (; j + 4 <= k; j += 4)
+		CALL(nearer, x, d, centre, ld, j, norm, 4, two);
+	for (; j < k; j++)
+		CALL(nearer, x, d, centre, ld, j, norm, 1, two);
+	for (int h = 0; h < 2; h++)
+	{
+		*(KpxHalf *) (best + 8 * h) = two[h].best;
+		*(KpxHalf *) (second + 8 * h) = two[h].second;
+		*(KpxHalfMask *) (which + 8 * h) = two[h].which;
+	}
+}
+
 static const KpxKernels LEVEL(kernels) = {
 	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
-	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(next_above)};
+	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(next_above), LEVEL(distance),
+	LEVEL(add_row), LEVEL(nearest_two)};
 
 #undef AHEAD
+#undef CHOOSE
 #undef CALL
 #undef INLINE
 #undef TARGET

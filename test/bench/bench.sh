@@ -95,6 +95,14 @@ cancelling() {
 		"$(wc -l <"$CLUSTER_DIR/late") moments; median $(median <"$CLUSTER_DIR/late") ms"
 }
 
+# k-means beside scikit-learn, when the distribution's python3-sklearn is installed.
+clustering() {
+	/usr/bin/python3 -c 'import sklearn' 2>/dev/null || { echo "skipped k-means: apt-get install python3-sklearn"; return 0; }
+	gcc -std=gnu11 -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$BLAS_INCLUDE" -o "$CLUSTER_DIR/segment" \
+		test/bench/segment.c src/core/*.c "$BLAS_LIBRARY" -lm &&
+		RUNS=$RUNS /usr/bin/python3 test/bench/segment.py "$CLUSTER_DIR/segment" "$CLUSTER_DIR"
+}
+
 size() {
 	case $1 in
 		1m) set -- 1m 50000 20000 1000000 ;;
@@ -121,4 +129,6 @@ for s in $SIZES; do
 done
 echo
 "$CLUSTER_DIR/kernel" 64 "$PEAK"
+echo
+clustering
 cluster_stop

@@ -199,6 +199,75 @@ test_search(const KpxKernels *kernels)
 	free(x);
 }
 
+/* The two nearest of k rows of d numbers to 16 rows, single distances, sums in double. */
+static void
+test_nearest(const KpxKernels *kernels, size_t k, size_t d)
+{
+	size_t ld = kpx_ld((int) d);
+	float *x = numbers(KPX_LANE, d, ld, 11);
+	float *centre = numbers(k, d, ld, 12);
+	float *transposed = test_alloc(ld * KPX_LANE * sizeof(float));
+	float *norm = test_alloc(k * sizeof(float));
+	float *best = test_alloc(KPX_LANE * sizeof(float));
+	float *second = test_alloc(KPX_LANE * sizeof(float));
+	uint32_t *which = test_alloc(KPX_LANE * sizeof(uint32_t));
+	double *sum = test_alloc(ld * sizeof(double));
+
+	for (size_t c = 0; c < k; c++)
+		norm[c] = kernels->dot(centre + c * ld, centre + c * ld, ld);
+	kernels->transpose(x, ld, KPX_LANE, transposed, KPX_LANE);
+	kernels->nearest_two(transposed, d, centre, ld, k, norm, best, second, which);
+	memset(sum, 0, ld * sizeof(double));
+	for (size_t i = 0; i < KPX_LANE; i++)
+	{
+		double least = INFINITY;
+		double next = INFINITY;
+		size_t at = 0;
+
+		for (size_t c = 0; c < k; c++)
+		{
+			double distance = 0;
+			double value = 0;
+
+			for (size_t f = 0; f < d; f++)
+			{
+				distance += pow((double) x[i * ld + f] - centre[c * ld + f], 2);
+				value += (double) centre[c * ld + f] * centre[c * ld + f] - 2.0 * x[i * ld + f] * centre[c * ld + f];
+			}
+			CHECK_NEAR(kernels->distance(x + i * ld, centre + c * ld, ld), distance, 1e-5);
+			next = value < least ? least : fmin(next, value);
+			if (value < least)
+			{
+				least = value;
+				at = c;
+			}
+		}
+		CHECK_NEAR(best[i], least, 1e-4);
+		CHECK_EQ(which[i], at);
+		if (k == 1)
+			CHECK(isinf(second[i]));
+		else
+			CHECK_NEAR(second[i], next, 1e-4);
+		kernels->add_row(x + i * ld, i == 0 ? -1.0f : 1.0f, ld, sum);
+	}
+	for (size_t f = 0; f < ld; f++)
+	{
+		double total = 0;
+
+		for (size_t i = 0; i < KPX_LANE; i++)
+			total += (i == 0 ? -1.0 : 1.0) * x[i * ld + f];
+		CHECK_NEAR(sum[f], total, 1e-12);
+	}
+	free(x);
+	free(centre);
+	free(transposed);
+	free(norm);
+	free(best);
+	free(second);
+	free(which);
+	free(sum);
+}
+
 int
 main(void)
 {
@@ -220,6 +289,8 @@ main(void)
 			test_products(kernels, sizes[i], 19);
 			test_products(kernels, 64, sizes[i]);
 			test_system(kernels, sizes[i]);
+			test_nearest(kernels, sizes[i], 19);
+			test_nearest(kernels, 6, sizes[i]);
 		}
 		for (size_t n = 1; n <= 4; n++)
 			test_few(kernels, n, 37);

@@ -10,3 +10,100 @@ RETURNS TABLE (estimator text, value double precision, std_error double precisio
 AS 'MODULE_PATHNAME', 'kpx_evaluate_log' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 7;
 COMMENT ON FUNCTION @extschema@.kpx_evaluate_policy(regclass, text, text, text, text, text, text, text, text, text[], jsonb) IS
 'what a policy would have earned a row, from any relation that logs what another policy showed: off-policy estimates';
+
+-- What users did with impressions. One click, one conversion and one dismissal an impression.
+CREATE TABLE kpx.feedback (
+	slate_id bigint NOT NULL,
+	rank integer NOT NULL,
+	kind text COLLATE "C" NOT NULL,
+	value double precision,
+	occurred_at timestamptz NOT NULL,
+	impression_at timestamptz NOT NULL,
+	source_id integer NOT NULL,
+	recorded_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	PRIMARY KEY (slate_id, rank, kind)
+);
+CREATE INDEX ON kpx.feedback (impression_at);
+COMMENT ON TABLE kpx.feedback IS 'clicks, conversions and dismissals of impressions';
+COMMENT ON COLUMN kpx.feedback.source_id IS 'the event source it was attributed from; 0: kpx_feedback';
+
+CREATE TABLE kpx.feedback_count (
+	day date NOT NULL,
+	outcome text COLLATE "C" NOT NULL,
+	n bigint NOT NULL,
+	PRIMARY KEY (day, outcome)
+);
+COMMENT ON TABLE kpx.feedback_count IS 'feedback that was not recorded, by day and why';
+
+CREATE TABLE kpx.attribution (
+	source_id integer PRIMARY KEY,
+	up_to timestamptz,
+	events bigint NOT NULL DEFAULT 0,
+	attributed bigint NOT NULL DEFAULT 0,
+	last_run timestamptz NOT NULL
+);
+COMMENT ON TABLE kpx.attribution IS 'how far each event source has been attributed';
+
+SELECT pg_catalog.pg_extension_config_dump('kpx.feedback', '');
+SELECT pg_catalog.pg_extension_config_dump('kpx.feedback_count', '');
+SELECT pg_catalog.pg_extension_config_dump('kpx.attribution', '');
+
+CREATE FUNCTION @extschema@.kpx_feedback(
+	slate_id bigint, item text, kind text, value double precision DEFAULT NULL, occurred_at timestamptz DEFAULT NULL,
+	module text DEFAULT NULL, user_id text DEFAULT NULL)
+RETURNS text AS 'MODULE_PATHNAME', 'kpx_feedback' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION @extschema@.kpx_feedback(bigint, text, text, double precision, timestamptz, text, text) IS
+'records a click, conversion or dismissal of an item of a logged slate; returns recorded, duplicate, late, early or unknown';
+
+CREATE FUNCTION @extschema@.kpx_attribute("window" interval DEFAULT NULL, rule text DEFAULT 'last_touch')
+RETURNS TABLE (source_id integer, module text, kind text, as_kind text, events bigint, attributed bigint, unattributed bigint,
+	already bigint)
+AS 'MODULE_PATHNAME', 'kpx_attribute' LANGUAGE C VOLATILE ROWS 10;
+COMMENT ON FUNCTION @extschema@.kpx_attribute(interval, text) IS
+'joins new events of all registered sources to the impressions before them; run it again at any time';
+
+CREATE VIEW @extschema@.kpx_funnel AS
+SELECT (i.occurred_at AT TIME ZONE 'UTC')::date AS day, h.name AS home_module, m.name AS module,
+	pg_catalog.count(*) AS impressions,
+	pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
+	pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
+	pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
+	coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue,
+	pg_catalog.sum(i.expected_value) AS expected_revenue
+FROM kpx.impression i
+JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
+LEFT JOIN kpx.module h ON h.id OPERATOR(pg_catalog.=) i.home_module_id
+LEFT JOIN LATERAL (
+	SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
+		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
+		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
+	FROM kpx.feedback f
+	WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
+WHERE kpx.member_of(m.owner)
+GROUP BY 1, 2, 3;
+COMMENT ON VIEW @extschema@.kpx_funnel IS
+'impressions, clicks, conversions and revenue by day and pair of modules, for owners of the module shown';
+
+CREATE VIEW @extschema@.kpx_policy_effect AS
+SELECT i.policy_id AS policy, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
+	pg_catalog.count(DISTINCT i.slate_id) AS slates, pg_catalog.count(DISTINCT i.user_id) AS users,
+	pg_catalog.count(*) AS impressions,
+	pg_catalog.count(*) FILTER (WHERE i.module_id OPERATOR(pg_catalog.<>) i.home_module_id AND i.home_module_id OPERATOR(pg_catalog.<>) 0) AS cross_impressions,
+	pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
+	pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
+	pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
+	coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue,
+	coalesce(pg_catalog.sum(f.revenue), 0::double precision) OPERATOR(pg_catalog./) pg_catalog.count(DISTINCT i.slate_id)::double precision AS revenue_per_slate
+FROM kpx.impression i
+JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
+LEFT JOIN LATERAL (
+	SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
+		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
+		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
+	FROM kpx.feedback f
+	WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
+WHERE kpx.member_of(m.owner)
+GROUP BY i.policy_id;
+COMMENT ON VIEW @extschema@.kpx_policy_effect IS
+'what each version of the policy showed and earned, over the modules that the current role owns';
+GRANT SELECT ON @extschema@.kpx_funnel, @extschema@.kpx_policy_effect TO PUBLIC;

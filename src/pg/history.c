@@ -280,6 +280,23 @@ kpx_history_fade(KpxHistory *history, const KpxModel *model)
 	}
 }
 
+static const KpxHistoryScope *history_scope = NULL;
+
+void
+kpx_history_scope_begin(const KpxHistoryScope *scope)
+{
+	history_scope = scope;
+}
+
+static bool
+in_scope(const KpxModule *module)
+{
+	for (int i = 0; history_scope && i < history_scope->n; i++)
+		if (history_scope->modules[i] == module->id)
+			return true;
+	return history_scope == NULL;
+}
+
 KpxHistory *
 kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users, KpxIdKind kind)
 {
@@ -293,7 +310,7 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 	{
 		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
 
-		if (module == NULL || model->modules[m].items == 0)
+		if (module == NULL || model->modules[m].items == 0 || !in_scope(module))
 			continue;
 		for (int s = 0; s < module->n_sources; s++)
 			read_source(&entries, module, &model->modules[m], &module->sources[s], users_datum, kind, n_users != 1);

@@ -43,4 +43,16 @@ extern KpxIdKind kpx_model_user_kind(KpxRegistry *registry, const KpxModel *mode
 /* Which of these items are in the item table and available now: fills keep[n]. */
 extern void kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n, bool *keep);
 
+/*
+ * The modules whose events may be read, for consent: until the next call with NULL,
+ * kpx_history_read passes over sources of all others. scope is not copied.
+ */
+typedef struct KpxHistoryScope
+{
+	int *modules; /* ids */
+	int n;
+} KpxHistoryScope;
+
+extern void kpx_history_scope_begin(const KpxHistoryScope *scope);
+
 #endif /* KPX_HISTORY_H */

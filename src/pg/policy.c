@@ -1,0 +1,207 @@
+/*
+ * policy.c
+ *	  kpx_set_policy: versions of the policy, kept whole and never changed.
+ */
+#include "policy.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/acl.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+KpxPolicy *
+kpx_policy(int64 id)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	MemoryContext context = CurrentMemoryContext;
+	KpxCatalog catalog;
+	KpxPolicy *policy;
+	bool null;
+
+	kpx_catalog_begin(&catalog, true);
+	kpx_catalog_execute(id ? "SELECT id, settings, consent::oid, consent_name FROM kpx.policy WHERE id = $1"
+						   : "SELECT id, settings, consent::oid, consent_name FROM kpx.policy WHERE active AND $1 = 0",
+						1, types, values, NULL, true);
+	if (SPI_processed == 0 && id != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("policy " INT64_FORMAT " does not exist", id),
+				 errhint("See the view kpx_policies.")));
+	if (SPI_processed == 0)
+	{
+		MemoryContextSwitchTo(context);
+		policy = kpx_policy_parse((Datum) 0);
+	}
+	else
+	{
+		HeapTuple tuple = SPI_tuptable->vals[0];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		Datum settings = SPI_getbinval(tuple, desc, 2, &null);
+
+		MemoryContextSwitchTo(context);
+		policy = kpx_policy_parse(PointerGetDatum(PG_DETOAST_DATUM_COPY(settings)));
+		policy->id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &null));
+		policy->consent = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &null));
+		if (null)
+			policy->consent = InvalidOid;
+		policy->consent_name = SPI_getvalue(tuple, desc, 4);
+		if (policy->consent_name)
+			policy->consent_name = MemoryContextStrdup(context, policy->consent_name);
+	}
+	kpx_catalog_end(&catalog);
+	MemoryContextSwitchTo(context);
+	return policy;
+}
+
+/* Who may set this: the owner of the module, or of all modules. */
+static void
+require_rights(KpxRegistry *registry, const char *module, const char *home)
+{
+	if (home && !module)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"home_module\" needs \"module\""),
+				 errhint("A pair is a home module and the module whose items are shown there.")));
+	if (home)
+		(void) kpx_find_module(registry, home);
+	if (module)
+	{
+		KpxModule *m = kpx_find_module(registry, module);
+
+		kpx_require_owner(m->owner, "module", m->name);
+		return;
+	}
+	for (int i = 0; i < registry->n_modules; i++)
+		kpx_require_owner(registry->modules[i].owner, "module", registry->modules[i].name);
+}
+
+/* The relation that the setting consent names, as the caller sees it; InvalidOid: leave it as it is. */
+static Oid
+consent_relation(Jsonb *params, bool *removed)
+{
+	JsonbValue key = {.type = jbvString};
+	JsonbValue *value;
+	Oid relation;
+
+	*removed = false;
+	key.val.string.val = "consent";
+	key.val.string.len = 7;
+	value = findJsonbValueFromContainer(&params->root, JB_FOBJECT, &key);
+	if (value == NULL)
+		return InvalidOid;
+	*removed = value->type == jbvNull;
+	if (value->type != jbvString)
+		return InvalidOid;
+	relation = DatumGetObjectId(DirectFunctionCall1(regclassin, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len))));
+	if (get_rel_name(relation) == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the consent relation does not exist")));
+	(void) kpx_require_id_kind(kpx_column_type(relation, "user_id"), "column \"user_id\" of the consent relation");
+	(void) kpx_column_type(relation, "source");
+	(void) kpx_column_type(relation, "target");
+	return relation;
+}
+
+/* The boost column must be a number of the module's item table. */
+static void
+check_boost(KpxRegistry *registry, const KpxPolicy *policy, const char *module)
+{
+	const KpxSettings *s = module ? kpx_policy_module(policy, module) : NULL;
+	Oid type;
+
+	if (s == NULL || s->boost == NULL)
+		return;
+	type = getBaseType(kpx_column_type(kpx_find_module(registry, module)->items, s->boost));
+	if (type != INT2OID && type != INT4OID && type != INT8OID && type != FLOAT4OID && type != FLOAT8OID && type != NUMERICOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of the items of module \"%s\" has type %s, expected a number", s->boost, module,
+						format_type_be(type))));
+}
+
+/* The settings of based_on (0: the active version) with params merged into one scope; NULLs take settings out. */
+static Datum
+merged_settings(int64 based_on, const char *module, const char *home, Datum params, int64 *base)
+{
+	Oid types[] = {INT8OID, TEXTOID, TEXTOID, JSONBOID};
+	Datum values[] = {Int64GetDatum(based_on), module ? CStringGetTextDatum(module) : (Datum) 0,
+					  home ? CStringGetTextDatum(home) : (Datum) 0, params};
+	char nulls[] = {' ', module ? ' ' : 'n', home ? ' ' : 'n', ' ', '\0'};
+	bool null;
+
+	kpx_catalog_execute(
+		"WITH base AS (SELECT id, settings FROM kpx.policy WHERE CASE WHEN $1 = 0 THEN active ELSE id = $1 END),"
+		" old AS (SELECT (SELECT id FROM base) AS id, coalesce((SELECT settings FROM base), '{}'::jsonb) AS s),"
+		" path AS (SELECT CASE WHEN $3 IS NOT NULL THEN ARRAY['pairs', $3, $2] WHEN $2 IS NOT NULL THEN ARRAY['modules', $2]"
+		" ELSE ARRAY['all'] END AS p)"
+		" SELECT id, jsonb_set(CASE WHEN $3 IS NOT NULL THEN jsonb_set(jsonb_set(s, '{pairs}', coalesce(s->'pairs', '{}')),"
+		" ARRAY['pairs', $3], coalesce(s#>ARRAY['pairs', $3], '{}'))"
+		" WHEN $2 IS NOT NULL THEN jsonb_set(s, '{modules}', coalesce(s->'modules', '{}')) ELSE s END,"
+		" p, jsonb_strip_nulls(coalesce(s#>p, '{}') || $4)) FROM old, path",
+		4, types, values, nulls, false);
+	*base = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+	if (null)
+		*base = 0;
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null);
+}
+
+PG_FUNCTION_INFO_V1(kpx_set_policy);
+Datum
+kpx_set_policy(PG_FUNCTION_ARGS)
+{
+	char *module = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum params = PG_ARGISNULL(1) ? DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) : PG_GETARG_DATUM(1);
+	char *home = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	bool activate = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+	int64 based_on = PG_ARGISNULL(4) ? 0 : PG_GETARG_INT64(4);
+	KpxRegistry *registry = kpx_registry();
+	KpxCatalog catalog;
+	bool removed;
+	Oid consent;
+	Datum settings;
+	int64 base;
+	int64 id;
+	bool null;
+
+	PreventCommandIfReadOnly("kpx_set_policy()");
+	require_rights(registry, module, home);
+	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(params)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"params\" must be a JSON object")));
+	if (based_on != 0)
+		(void) kpx_policy(based_on);
+	consent = consent_relation(DatumGetJsonbP(params), &removed);
+
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("LOCK TABLE kpx.policy IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL, NULL, false);
+	settings = merged_settings(based_on, module, home, params, &base);
+	check_boost(registry, kpx_policy_parse(settings), module);
+	if (activate)
+		kpx_catalog_execute("UPDATE kpx.policy SET active = false WHERE active", 0, NULL, NULL, NULL, false);
+	{
+		Oid types[] = {NAMEOID, JSONBOID, INT8OID, BOOLOID, TEXTOID, OIDOID, TEXTOID, BOOLOID};
+		Datum values[] = {
+			DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(catalog.user, false))),
+			settings,
+			Int64GetDatum(base),
+			BoolGetDatum(activate),
+			PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5),
+			ObjectIdGetDatum(consent),
+			OidIsValid(consent) ? CStringGetTextDatum(quote_qualified_identifier(
+									  get_namespace_name(get_rel_namespace(consent)), get_rel_name(consent)))
+								: (Datum) 0,
+			BoolGetDatum(removed),
+		};
+		char nulls[] = {' ', ' ', base ? ' ' : 'n', ' ', PG_ARGISNULL(5) ? 'n' : ' ', ' ', OidIsValid(consent) ? ' ' : 'n', ' ', '\0'};
+
+		kpx_catalog_execute(
+			"INSERT INTO kpx.policy (owner, settings, based_on, active, comment, consent, consent_name)"
+			" SELECT $1, $2, $3, $4, $5,"
+			" CASE WHEN $6 <> 0 THEN $6::regclass WHEN NOT $8 THEN (SELECT consent FROM kpx.policy WHERE id = $3) END,"
+			" CASE WHEN $6 <> 0 THEN $7 WHEN NOT $8 THEN (SELECT consent_name FROM kpx.policy WHERE id = $3) END RETURNING id",
+			8, types, values, nulls, false);
+		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+	}
+	kpx_catalog_end(&catalog);
+	PG_RETURN_INT64(id);
+}

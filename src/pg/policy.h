@@ -1,0 +1,93 @@
+/*
+ * policy.h
+ *	  Versions of the policy: settings for everything, for a module, for a pair of modules.
+ */
+#ifndef KPX_PG_POLICY_H
+#define KPX_PG_POLICY_H
+
+#include "kpxrec.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "registry.h"
+
+#define KPX_MAX_CAPS 4
+#define KPX_MAX_SLATE 100
+
+/* At most n impressions a user within so many seconds. */
+typedef struct KpxCap
+{
+	int n;
+	double seconds;
+} KpxCap;
+
+typedef struct KpxCaps
+{
+	int n;
+	KpxCap cap[KPX_MAX_CAPS];
+} KpxCaps;
+
+/* Settings of one scope; numbers that are not set are NaN. Intervals in seconds. */
+typedef struct KpxSettings
+{
+	double lambda;
+	double value;
+	double margin;
+	double min_gap;
+	double dismissed_for;
+	double max_per_slate;
+	double max_per_category;
+	double candidates;
+	double diversity;
+	double calibration;
+	double epsilon;
+	double top;
+	double attribution_window;
+	char *boost; /* a column of the item table, or NULL */
+	KpxCaps caps;
+	KpxCaps item_caps;
+	bool quiet;
+	int quiet_from; /* minutes of the day */
+	int quiet_to;
+	char *quiet_zone; /* or NULL: the session's */
+	double budget; /* impressions */
+	TimestampTz budget_from;
+	TimestampTz budget_to;
+	int n_conversions; /* kinds of events that count as conversions */
+	char **conversions;
+} KpxSettings;
+
+typedef struct KpxScope
+{
+	char *home; /* NULL: any */
+	char *module;
+	KpxSettings settings;
+} KpxScope;
+
+typedef struct KpxPolicy
+{
+	int64 id; /* 0: none was ever set, the defaults */
+	KpxSettings all;
+	int n_scopes;
+	KpxScope *scopes;
+	Oid consent; /* relation, or InvalidOid */
+	char *consent_name;
+} KpxPolicy;
+
+/* The active version, or this one when id is not 0; 42704. */
+extern KpxPolicy *kpx_policy(int64 id);
+
+/* Settings of a jsonb document; module scopes that are not registered are kept. 22023. */
+extern KpxPolicy *kpx_policy_parse(Datum settings);
+
+/* Settings of the module alone, and of the pair; NULL when there are none. */
+extern const KpxSettings *kpx_policy_module(const KpxPolicy *policy, const char *module);
+extern const KpxSettings *kpx_policy_pair(const KpxPolicy *policy, const char *home, const char *module);
+
+/* The most specific of pair, module, all and the default. offset: of a double in KpxSettings. */
+extern double kpx_policy_number(const KpxPolicy *policy, const char *home, const char *module, size_t offset);
+#define KPX_POLICY_NUMBER(policy, home, module, field) \
+	kpx_policy_number(policy, home, module, offsetof(KpxSettings, field))
+
+#endif /* KPX_PG_POLICY_H */

@@ -1,0 +1,42 @@
+/*
+ * ranking.h
+ *	  What each candidate is expected to do: P(click) and P(convert | click).
+ *
+ * The seam between candidates and policy: kpx_rank_candidates fills the two probabilities of all
+ * candidates of one user. What ranks when nothing is trained is smoothed rates.
+ */
+#ifndef KPX_RANKING_H
+#define KPX_RANKING_H
+
+#include "kpxrec.h"
+
+#include "registry.h"
+
+/* One candidate with what is known of it. */
+typedef struct KpxRankItem
+{
+	int module; /* number in the request's modules */
+	char *id; /* as text */
+	char *category; /* or NULL */
+	double price; /* of the item table; NaN: none */
+	float score; /* of the candidate step; comparable within a module */
+	int place; /* in its module's candidates, from 0 */
+	double p_click; /* out */
+	double p_convert; /* out: given a click */
+} KpxRankItem;
+
+typedef struct KpxRankRequest
+{
+	KpxRegistry *registry;
+	const char *user_id; /* as text */
+	KpxModule *home; /* where the slate is shown; NULL: nowhere in particular */
+	KpxModule **modules;
+	int n_modules;
+	KpxRankItem *items; /* a module's items stand together, best score first */
+	int n;
+} KpxRankRequest;
+
+/* Fills p_click and p_convert, in (0, 1); returns the name of what ranked, for the log. */
+extern const char *kpx_rank_candidates(KpxRankRequest *request);
+
+#endif /* KPX_RANKING_H */

@@ -99,8 +99,8 @@ without_main_cluster() {
 	local status=$?
 	if [ -e $conf.kpxrec ]; then
 		$SUDO mv $conf.kpxrec $conf
-	elif [ -e $conf.dpkg-dist ]; then
-		$SUDO mv $conf.dpkg-dist $conf
+	elif [ -e $conf.ucf-dist ]; then
+		$SUDO mv $conf.ucf-dist $conf
 	elif [ ! -e /usr/share/postgresql-common ]; then
 		$SUDO rm $conf
 	fi

@@ -148,6 +148,7 @@ check() {
 		step "core $(basename "$file" _test.c)" core_test "$file"
 	done
 	rm -rf "$CORE_DIR"
+	step "make's own scripts" test/scripts_test.sh
 	server_tests "not preloaded" ""
 	documentation
 	server_tests "preloaded" "kpxrec"

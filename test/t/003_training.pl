@@ -75,7 +75,7 @@ foreach my $workers (0, 1)
 diag(sprintf('the latest reaction to statement_timeout took %.0f ms (with connecting)', 1000 * $worst));
 cmp_ok($worst, '<', 5, 'never absurdly late');
 is($node->safe_psql('postgres', "SELECT count(*) FROM kpx.model WHERE name = 'long'"), 0, 'nothing of it was stored');
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE '%worker%' AND backend_type <> 'logical replication launcher'"), 0, 'no worker is left');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'"), 0, 'no worker is left');
 
 # a worker that dies takes the statement with it, not the model before
 $node->safe_psql('postgres', "SELECT kpx_train(ARRAY['courses', 'videos'], params => '{\"factors\": 8}')");

@@ -18,12 +18,12 @@ kpx_scores(const float *items, size_t ld, size_t rows_begin, size_t rows_end, co
 }
 
 void
-kpx_scores_batch(const float *items, size_t ld, size_t rows, const float *x, size_t users, float *score)
+kpx_scores_batch(const float *items, size_t ld, size_t rows, const float *x, size_t users, float *score, size_t score_ld)
 {
 	if (rows == 0 || users == 0)
 		return;
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int) users, (int) rows, (int) ld, 1.0f, x, (int) ld,
-				items, (int) ld, 0.0f, score, (int) rows);
+				items, (int) ld, 0.0f, score, (int) score_ld);
 }
 
 void

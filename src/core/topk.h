@@ -23,11 +23,11 @@ extern void kpx_scores(const float *items, size_t ld, size_t rows_begin, size_t 
 					   const float *x, float *score);
 
 /*
- * score[u * rows + i] = x[u] . items[i]: users x rows floats by one sgemm.
- * x: users x ld.
+ * score[u * score_ld + i] = x[u] . items[i]: users x rows floats by one sgemm, which
+ * cannot be interrupted: rows is the caller's to bound. x: users x ld.
  */
-extern void kpx_scores_batch(const float *items, size_t ld, size_t rows,
-							 const float *x, size_t users, float *score);
+extern void kpx_scores_batch(const float *items, size_t ld, size_t rows, const float *x, size_t users,
+							 float *score, size_t score_ld);
 
 /*
  * score[i - begin] = cosine of rows i and item of a matrix (rows x ld), for i in

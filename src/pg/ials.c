@@ -75,6 +75,31 @@ open_part(KpxModel *model, int number)
 	return fixed->regularization > 0 && fixed->unobserved > 0 && fixed->unobserved_rows >= 0;
 }
 
+/* Multiply-adds between looks at interrupts: a few milliseconds. */
+#define BUDGET 1e8
+#define MULTIPLICATIONS_A_STEP (1 << 27)
+
+/* Items that are scored at a time for so many users. */
+static uint32
+items_a_step(size_t ld, int users)
+{
+	return (uint32) Max(16, MULTIPLICATIONS_A_STEP / (ld * users));
+}
+
+static KpxStatus
+solve_user(const KpxFixed *fixed, const KpxHistory *history, void *workspace, float *x)
+{
+	uint64 offset[2] = {0, history->n};
+	KpxRows rows = {offset, history->index, history->weight};
+	KpxCursor cursor = {0, 0};
+	KpxSolveSums sums = {0, 0};
+	KpxStatus status;
+
+	while ((status = kpx_solve_rows(fixed, &rows, 1, &cursor, BUDGET, workspace, x, &sums)) == KPX_MORE)
+		CHECK_FOR_INTERRUPTS();
+	return status;
+}
+
 static void *
 fold_in(const KpxModel *model, int part, const KpxHistory *history, KpxScratch *scratch)
 {
@@ -84,8 +109,7 @@ fold_in(const KpxModel *model, int part, const KpxHistory *history, KpxScratch *
 	if (history->n == 0)
 		return NULL;
 	x = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(fixed->factors), sizeof(float));
-	if (kpx_fold_in(fixed, history->index, history->weight, history->n,
-					kpx_scratch(scratch, part, kpx_solve_workspace_size(fixed->factors)), x) != KPX_OK)
+	if (solve_user(fixed, history, kpx_scratch(scratch, part, kpx_solve_workspace_size(fixed->factors)), x) != KPX_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the user's events have weights that are too extreme")));
 	return x;
@@ -96,8 +120,13 @@ score(const KpxModel *model, int part, const void *taste, uint32 begin, uint32 e
 {
 	const KpxFixed *fixed = model->part[part].derived;
 	size_t ld = kpx_ld(fixed->factors);
+	uint32 step = items_a_step(ld, 1);
 
-	kpx_scores(fixed->matrix + begin * ld, ld, 0, end - begin, taste, score);
+	for (uint32 i = begin; i < end; i += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_scores(fixed->matrix + i * ld, ld, 0, Min(step, end - i), taste, score + (i - begin));
+	}
 }
 
 static void
@@ -106,10 +135,15 @@ score_batch(const KpxModel *model, int part, void *const *tastes, int n, uint32 
 	const KpxFixed *fixed = model->part[part].derived;
 	size_t ld = kpx_ld(fixed->factors);
 	float *x = kpx_alloc_aligned(CurrentMemoryContext, (size_t) n * ld, sizeof(float));
+	uint32 step = items_a_step(ld, n);
 
 	for (int u = 0; u < n; u++)
 		memcpy(x + u * ld, tastes[u], ld * sizeof(float));
-	kpx_scores_batch(fixed->matrix + begin * ld, ld, end - begin, x, (size_t) n, score);
+	for (uint32 i = begin; i < end; i += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_scores_batch(fixed->matrix + i * ld, ld, Min(step, end - i), x, (size_t) n, score + (i - begin), end - begin);
+	}
 }
 
 static void
@@ -127,7 +161,13 @@ similar(const KpxModel *model, int part, uint32 item, uint32 begin, uint32 end, 
 {
 	const KpxFixed *fixed = model->part[part].derived;
 
-	kpx_cosines(fixed->matrix, kpx_ld(fixed->factors), item, begin, end, score);
+	uint32 step = items_a_step(kpx_ld(fixed->factors), 2);
+
+	for (uint32 i = begin; i < end; i += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_cosines(fixed->matrix, kpx_ld(fixed->factors), item, i, Min(i + step, end), score + (i - begin));
+	}
 }
 
 static const float *

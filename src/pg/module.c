@@ -158,18 +158,16 @@ require_boolean_column(Oid relation, const char *column)
 		wrong_type(relation, column, type, "boolean");
 }
 
-/* Seconds of a positive interval argument, checked only. */
+/* Positive as the registry reads it: in seconds, by extract(epoch). */
 static void
 check_interval(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	Interval *interval;
+	Datum seconds;
 
 	if (PG_ARGISNULL(n))
 		return;
-	interval = PG_GETARG_INTERVAL_P(n);
-	if (interval->month * (double) DAYS_PER_MONTH * USECS_PER_DAY + interval->day * (double) USECS_PER_DAY +
-			(double) interval->time <=
-		0)
+	seconds = DirectFunctionCall2(interval_part, CStringGetTextDatum("epoch"), PG_GETARG_DATUM(n));
+	if (!(DatumGetFloat8(seconds) > 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" must be a positive interval", name)));
 }

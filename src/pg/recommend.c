@@ -66,8 +66,11 @@ put_list(FunctionCallInfo fcinfo, KpxRequest *q, KpxTaste *taste, Datum user, bo
 			continue;
 		n = kpx_request_best(q, wanted - found, score, excluded, &hits);
 		for (size_t i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (++found > (uint64) q->skip)
 				put_row(fcinfo, q, (int) found, hits[i], kpx_scorers[s]->reason(q, taste, note, hits[i].item), user, by_user);
+		}
 	}
 }
 

@@ -109,13 +109,15 @@ array_argument(FunctionCallInfo fcinfo, int n, const char *name, KpxIdKind expec
 
 	if (type == UNKNOWNOID)
 		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, PG_GETARG_CSTRING(n), kpx_id_kind_type(expected), -1));
-	if (!OidIsValid(get_element_type(type)))
+	if (!OidIsValid(get_base_element_type(type)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("argument \"%s\" must be an array of item ids, found type %s", name, format_type_be(type)),
 				 errhint("Write ARRAY[...] or '{...}'.")));
 	return PG_GETARG_ARRAYTYPE_P(n);
 }
+
+#define MAX_ARRAY_IDS 10000000
 
 /* Elements of an array argument as ids. */
 KpxId *
@@ -132,11 +134,17 @@ kpx_id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, cons
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("argument \"%s\" must be a one-dimensional array", what)));
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > MAX_ARRAY_IDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("argument \"%s\" has %d elements, at most %d are allowed", what,
+						ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)), MAX_ARRAY_IDS)));
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, n);
 	ids = kpx_alloc(CurrentMemoryContext, Max(*n, 1), sizeof(KpxId));
 	for (int i = 0; i < *n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not contain NULL", what)));

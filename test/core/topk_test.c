@@ -70,7 +70,9 @@ test_scores(int factors, size_t rows, size_t users)
 		items[i] = i % ld < (size_t) factors ? (float) kpx_normal(4, 0, i) : 0;
 	for (size_t i = 0; i < users * ld; i++)
 		x[i] = i % ld < (size_t) factors ? (float) kpx_normal(5, 0, i) : 0;
-	kpx_scores_batch(items, ld, rows, x, users, batch);
+	/* In two ranges of items. */
+	kpx_scores_batch(items, ld, rows / 3, x, users, batch, rows);
+	kpx_scores_batch(items + rows / 3 * ld, ld, rows - rows / 3, x, users, batch + rows / 3, rows);
 	for (size_t u = 0; u < users; u++)
 	{
 		kpx_scores(items, ld, 0, rows, x + u * ld, score);
@@ -148,6 +150,6 @@ main(void)
 	test_cosines(1, 4, 3);
 	test_cosines(17, 40, 5);
 	test_cosines(64, 9, 0);
-	kpx_scores_batch(NULL, 16, 0, NULL, 0, NULL);
+	kpx_scores_batch(NULL, 16, 0, NULL, 0, NULL, 0);
 	return test_done();
 }

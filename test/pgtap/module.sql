@@ -1,6 +1,6 @@
 -- module: what can be registered, what is refused and how, and what happens when tables change later.
 BEGIN;
-SELECT plan(70);
+SELECT plan(72);
 SET client_min_messages = warning;
 CREATE SCHEMA app;
 CREATE DOMAIN app.small_id AS integer;
@@ -46,6 +46,8 @@ SELECT throws_ok($$SELECT kpx_add_module('x', 'app.items', 'id', title => 'price
 SELECT throws_ok($$SELECT kpx_add_module('x', 'app.items', 'id', price => 'title')$$, '42804', NULL, 'a text price');
 SELECT throws_ok($$SELECT kpx_add_module('x', 'app.items', 'id', available => 'title')$$, '42804', NULL, 'a text for available');
 SELECT throws_ok($$SELECT kpx_add_module('x', 'app.items', 'id', repeat_after => '-1 day')$$, '22023', NULL, 'a negative repeat_after');
+SELECT throws_ok($$SELECT kpx_add_module('x', 'app.items', 'id', repeat_after => '-1 year 362 days')$$, '22023', NULL, 'one that is negative by extract(epoch), whose years have 365.25 days');
+SELECT lives_ok($$SELECT kpx_add_module('year', 'app.items', 'id', repeat_after => '1 year -361 days')$$, 'and one that is positive');
 SELECT throws_ok($$SELECT kpx_add_module('t', 'app.items', 'id')$$, '42710', 'module "t" is already registered', 'a name twice');
 SELECT throws_ok($$SELECT kpx_add_module(NULL, 'app.items', 'id')$$, '22004', NULL, 'NULL name');
 SELECT throws_ok($$SELECT kpx_add_module('x', NULL, 'id')$$, '22004', NULL, 'NULL relation');

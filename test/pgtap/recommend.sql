@@ -1,6 +1,6 @@
 -- recommend: answers and all their options.
 BEGIN;
-SELECT plan(79);
+SELECT plan(81);
 \ir fixture.psql
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses')$$, '55000', 'module "courses" has no active model', 'before training');
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
@@ -48,6 +48,9 @@ SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', candidates 
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', candidates => '{a}'::text[])$$, '42804', NULL, 'candidates of another type');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', candidates => ARRAY[1, NULL])$$, '22004', NULL, 'a NULL candidate');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', exclude => ARRAY[[1], [2]])$$, '2202E', NULL, 'two dimensions');
+CREATE DOMAIN app.id_list AS bigint[];
+SELECT set_eq($$SELECT item_id FROM kpx_recommend(3::bigint, 'courses', candidates => '{1,2}'::app.id_list)$$, 'VALUES (1), (2)', 'a domain over an array');
+SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', exclude => array_fill(1::smallint, ARRAY[10000001]))$$, '54000', NULL, 'more than ten million');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', 0)$$, '22023', NULL, 'k = 0');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', -1)$$, '22023', NULL, 'k < 0');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', skip => -1)$$, '22023', NULL, 'skip < 0');

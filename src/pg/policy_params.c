@@ -53,7 +53,7 @@ static const char *const known_keys =
 	"lambda, value, margin, min_gap, dismissed_for, max_per_slate, max_per_category, candidates, diversity, calibration, "
 	"epsilon, top, attribution_window, caps, item_caps, quiet_hours, budget, boost, conversions, consent";
 
-static void bad(const char *key, const char *expected) pg_attribute_noreturn();
+__attribute__((noreturn)) static void bad(const char *key, const char *expected);
 
 static void
 bad(const char *key, const char *expected)

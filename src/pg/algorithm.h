@@ -83,6 +83,9 @@ struct KpxAlgorithm
 };
 
 extern const KpxAlgorithm kpx_ials;
+extern const KpxAlgorithm kpx_ease;
+extern const KpxAlgorithm kpx_itemknn;
+extern const KpxAlgorithm kpx_transition;
 extern const KpxAlgorithm kpx_popular;
 
 /* The algorithm of this name; 22023 listing those there are. kpx_find_algorithm: NULL instead. */

@@ -1,0 +1,70 @@
+/*
+ * itemknn.c
+ *	  Item-based nearest neighbours: likeness of items by the users they share.
+ */
+#include "itemknn.h"
+
+#include <math.h>
+
+#define ITEM(word) ((word) &UINT32_C(0x7FFFFFFF))
+
+void
+kpx_knn_weigh(const KpxRows *rows, size_t begin, size_t end, uint32_t items, KpxWeighting weighting, double k1,
+			  double b, const double *item_length, double mean_length, float *value)
+{
+	for (size_t user = begin; user < end; user++)
+	{
+		double idf = log((double) items / (1.0 + (double) (rows->offset[user + 1] - rows->offset[user])));
+
+		if (!(idf > 0.01))
+			idf = 0.01;
+		for (uint64_t e = rows->offset[user]; e < rows->offset[user + 1]; e++)
+		{
+			double w = rows->weight[e];
+			double length;
+
+			if (weighting == KPX_WEIGHT_TFIDF)
+				w = sqrt(w) * idf;
+			else if (weighting == KPX_WEIGHT_BM25)
+			{
+				length = 1 - b + b * item_length[ITEM(rows->index[e])] / mean_length;
+				w = w > 0 ? w * (k1 + 1) / (w + k1 * length) * idf : 0;
+			}
+			value[e] = (float) w;
+		}
+	}
+}
+
+KpxStatus
+kpx_knn_row(const KpxRows *by_user, const KpxRows *by_item, KpxCursor *cursor, double budget, KpxRowSums *row)
+{
+	uint64_t n = by_item->offset[cursor->row + 1] - by_item->offset[cursor->row];
+
+	while (cursor->done < n)
+	{
+		uint64_t at = by_item->offset[cursor->row] + cursor->done++;
+		uint32_t user = by_item->index[at];
+		float v = by_item->weight[at];
+
+		for (uint64_t e = by_user->offset[user]; e < by_user->offset[user + 1]; e++)
+			kpx_row_add(row, ITEM(by_user->index[e]), v * by_user->weight[e]);
+		budget -= (double) (by_user->offset[user + 1] - by_user->offset[user]);
+		if (budget < 0 && cursor->done < n)
+			return KPX_MORE;
+	}
+	return KPX_OK;
+}
+
+void
+kpx_knn_links(KpxRowSums *row, uint32_t target, const double *norm, double a, double shrinkage)
+{
+	double own = pow(norm[target], a);
+
+	for (uint32_t i = 0; i < row->n; i++)
+	{
+		uint32_t j = row->touched[i];
+		double by = own * pow(norm[j], 1 - a) + shrinkage;
+
+		row->sum[j] = by > 0 ? (float) (row->sum[j] / by) : 0;
+	}
+}

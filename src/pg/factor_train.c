@@ -16,81 +16,19 @@
 
 #include "access/parallel.h"
 #include "access/xact.h"
-#include "port/atomics.h"
-#include "storage/barrier.h"
-#include "storage/condition_variable.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/wait_event.h"
 
 #include "core/ingest.h"
+#include "factor_arena.h"
 #include "shared_memory.h"
 
-#define GRAM_SLOTS 16
-#define CHUNK_ENTRIES 16384
-#define CHUNK_ROWS 4096
 /* Multiply-adds between looks at interrupts: a few milliseconds. */
 #define BUDGET 1e8
 
 #define TOC_HANDOVER UINT64CONST(0x4B50580000000001)
 #define TOC_QUERY UINT64CONST(0x4B50580000000002)
-
-/* One side: users or items. Offsets are from the start of the arena. */
-typedef struct Side
-{
-	uint64 rows;
-	uint64 n_chunks;
-	size_t offset; /* uint64[rows + 1] */
-	size_t index; /* uint32[entries] */
-	size_t weight; /* float[entries] */
-	size_t matrix; /* float[rows][ld] */
-	size_t chunk; /* uint64[n_chunks + 1]: first row of each chunk */
-	size_t sums; /* KpxSolveSums[n_chunks] */
-} Side;
-
-#define MAX_MODULES 64
-
-typedef struct Shared
-{
-	int factors;
-	size_t ld;
-	int n_modules;
-	uint32 item_base[MAX_MODULES + 1];
-	double unobserved[MAX_MODULES];
-	double unobserved_weight;
-	double regularization;
-	double tolerance;
-	double unobserved_items; /* sum over modules of unobserved x items */
-	int iterations;
-	Side users;
-	Side items;
-	size_t gram_slots; /* double[GRAM_SLOTS][factors][factors] */
-	size_t diagonal; /* float[ld] */
-	size_t basis; /* float[factors][ld] */
-	size_t bytes;
-	/* progress */
-	int done; /* iterations */
-	bool stop;
-	double loss;
-	/* cooperation */
-	bool go;
-	ConditionVariable go_changed;
-	Barrier barrier;
-	pg_atomic_uint64 next; /* chunk or slot to take */
-} Shared;
-
-/* What one process needs. */
-typedef struct Participant
-{
-	Shared *shared;
-	char *arena;
-	bool leader;
-	bool alone;
-	void *workspace;
-	float *scratch;
-	double *gram; /* leader */
-	double *basis_workspace; /* leader */
-} Participant;
 
 /* What workers get through the parallel context. */
 typedef struct Handover
@@ -98,149 +36,10 @@ typedef struct Handover
 	dsm_handle handle;
 } Handover;
 
-static void *
-part(const Participant *p, size_t offset)
-{
-	return p->arena + offset;
-}
-
-/* ------------------------------------------------------------ layout */
-
-static size_t
-reserve(size_t *total, size_t n, size_t size)
-{
-	size_t at = *total;
-	size_t bytes;
-
-	if (!kpx_mul_size(n, size, &bytes) || bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("training data is too large")));
-	*total = at + kpx_align(bytes);
-	return at;
-}
-
-static void
-layout_side(Side *side, uint64 rows, uint64 entries, size_t ld, size_t *total)
-{
-	side->rows = rows;
-	side->offset = reserve(total, rows + 1, sizeof(uint64));
-	side->index = reserve(total, entries, sizeof(uint32));
-	side->weight = reserve(total, entries, sizeof(float));
-	side->matrix = reserve(total, rows * ld, sizeof(float));
-	side->n_chunks = entries / CHUNK_ENTRIES + rows / CHUNK_ROWS + 1;
-	side->chunk = reserve(total, side->n_chunks + 1, sizeof(uint64));
-	side->sums = reserve(total, side->n_chunks, sizeof(KpxSolveSums));
-}
-
-static void
-layout(Shared *s, const KpxData *data, const KpxParams *params)
-{
-	size_t total = kpx_align(sizeof(Shared));
-	uint64 entries = data->offset[data->users];
-	int factors = (int) kpx_param(params, "factors");
-	size_t d = (size_t) factors;
-
-	memset(s, 0, sizeof(*s));
-	s->factors = factors;
-	s->ld = kpx_ld(factors);
-	s->n_modules = data->n_modules;
-	for (int m = 0; m <= data->n_modules; m++)
-		s->item_base[m] = data->item_base[m];
-	for (int m = 0; m < data->n_modules; m++)
-	{
-		s->unobserved[m] = params->unobserved[m];
-		s->unobserved_items += params->unobserved[m] * (data->item_base[m + 1] - data->item_base[m]);
-	}
-	s->unobserved_weight = kpx_param(params, "unobserved_weight");
-	s->regularization = kpx_param(params, "regularization");
-	s->tolerance = kpx_param(params, "tolerance");
-	s->iterations = (int) kpx_param(params, "iterations");
-	layout_side(&s->users, data->users, entries, s->ld, &total);
-	layout_side(&s->items, data->items, entries, s->ld, &total);
-	s->gram_slots = reserve(&total, GRAM_SLOTS * d * d, sizeof(double));
-	s->diagonal = reserve(&total, s->ld, sizeof(float));
-	s->basis = reserve(&total, d * s->ld, sizeof(float));
-	s->bytes = total;
-}
-
-/* Cuts rows where CHUNK_ENTRIES or CHUNK_ROWS are reached. */
-static void
-cut_chunks(Side *side, const uint64 *offset, uint64 *chunk)
-{
-	uint64 n = 0;
-	uint64 begin = 0;
-
-	chunk[0] = 0;
-	for (uint64 row = 0; row < side->rows; row++)
-		if (row + 1 == side->rows || row + 1 - begin >= CHUNK_ROWS || offset[row + 1] - offset[begin] >= CHUNK_ENTRIES)
-		{
-			chunk[++n] = row + 1;
-			begin = row + 1;
-		}
-	Assert(n <= side->n_chunks);
-	side->n_chunks = n;
-}
-
-#define ENTRIES_A_STEP (1 << 21)
-
-/* Users' rows to items' rows; cursor: one for each item. */
-static void
-transpose(Participant *p, uint64 *cursor)
-{
-	Shared *s = p->shared;
-	const uint64 *offset = part(p, s->users.offset);
-	const uint32 *index = part(p, s->users.index);
-	uint64 *t_offset = part(p, s->items.offset);
-	uint64 entries = offset[s->users.rows];
-	uint64 row = 0;
-
-	memset(t_offset, 0, (s->items.rows + 1) * sizeof(uint64));
-	for (uint64 j = 0; j < entries; j += ENTRIES_A_STEP)
-	{
-		CHECK_FOR_INTERRUPTS();
-		kpx_csr_transpose_count(index + j, Min(ENTRIES_A_STEP, entries - j), t_offset);
-	}
-	(void) kpx_csr_offsets(t_offset, s->items.rows);
-	memcpy(cursor, t_offset, s->items.rows * sizeof(uint64));
-	while (row < s->users.rows)
-	{
-		uint64 begin = row;
-
-		CHECK_FOR_INTERRUPTS();
-		while (row < s->users.rows && (row == begin || offset[row + 1] - offset[begin] <= ENTRIES_A_STEP))
-			row++;
-		kpx_csr_transpose_scatter(offset, index, part(p, s->users.weight), begin, row, cursor,
-								  part(p, s->items.index), part(p, s->items.weight));
-	}
-}
-
-static void
-fill(Participant *p, const KpxData *data, int64 seed)
-{
-	Shared *s = p->shared;
-	uint64 entries = data->offset[data->users];
-	uint64 *cursor = kpx_alloc(CurrentMemoryContext, Max(data->items, 1), sizeof(uint64));
-	uint32 *index = part(p, s->users.index);
-
-	memcpy(part(p, s->users.offset), data->offset, (data->users + 1) * sizeof(uint64));
-	for (uint64 j = 0; j < entries; j++)
-		index[j] = KPX_ITEM(data->index[j]);
-	memcpy(part(p, s->users.weight), data->weight, entries * sizeof(float));
-	CHECK_FOR_INTERRUPTS();
-	transpose(p, cursor);
-	pfree(cursor);
-	cut_chunks(&s->users, part(p, s->users.offset), part(p, s->users.chunk));
-	cut_chunks(&s->items, part(p, s->items.offset), part(p, s->items.chunk));
-	for (uint64 row = 0; row < s->items.rows; row += CHUNK_ROWS)
-	{
-		CHECK_FOR_INTERRUPTS();
-		kpx_init_rows(s->factors, (uint64) seed, row, Min(row + CHUNK_ROWS, s->items.rows), part(p, s->items.matrix));
-	}
-}
-
 /* ------------------------------------------------------------ cooperation */
 
 static void
-synchronise(Participant *p)
+synchronise(KpxFactorProcess *p)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (!p->alone)
@@ -261,7 +60,7 @@ synchronise(Participant *p)
 	} while (0)
 
 static bool
-take(Participant *p, uint64 n, uint64 *which)
+take(KpxFactorProcess *p, uint64 n, uint64 *which)
 {
 	CHECK_FOR_INTERRUPTS();
 	*which = pg_atomic_fetch_add_u64(&p->shared->next, 1);
@@ -282,9 +81,9 @@ check_status(KpxStatus status)
 
 /* How rows [begin, end) of items are weighted in the users' Gram matrix, cut at modules. */
 static void
-gram_of_items(Participant *p, uint64 begin, uint64 end, double *gram)
+gram_of_items(KpxFactorProcess *p, uint64 begin, uint64 end, double *gram)
 {
-	Shared *s = p->shared;
+	KpxFactorRun *s = p->shared;
 
 	for (int m = 0; m < s->n_modules; m++)
 	{
@@ -294,16 +93,16 @@ gram_of_items(Participant *p, uint64 begin, uint64 end, double *gram)
 		for (; from < to; from += CHUNK_ROWS)
 		{
 			CHECK_FOR_INTERRUPTS();
-			kpx_gram_add(s->factors, part(p, s->items.matrix), from, Min(from + CHUNK_ROWS, to), s->unobserved[m],
+			kpx_gram_add(s->factors, kpx_factor_at(p, s->items.matrix), from, Min(from + CHUNK_ROWS, to), s->unobserved[m],
 						 p->scratch, gram);
 		}
 	}
 }
 
 static void
-gram_slots(Participant *p, const Side *side)
+gram_slots(KpxFactorProcess *p, const KpxFactorSide *side)
 {
-	Shared *s = p->shared;
+	KpxFactorRun *s = p->shared;
 	size_t dd = (size_t) s->factors * s->factors;
 	uint64 slot;
 
@@ -311,7 +110,7 @@ gram_slots(Participant *p, const Side *side)
 	{
 		uint64 begin = side->rows * slot / GRAM_SLOTS;
 		uint64 end = side->rows * (slot + 1) / GRAM_SLOTS;
-		double *gram = (double *) part(p, s->gram_slots) + slot * dd;
+		double *gram = (double *) kpx_factor_at(p, s->gram_slots) + slot * dd;
 
 		memset(gram, 0, dd * sizeof(double));
 		if (side == &s->items)
@@ -320,17 +119,17 @@ gram_slots(Participant *p, const Side *side)
 			for (; begin < end; begin += CHUNK_ROWS)
 			{
 				CHECK_FOR_INTERRUPTS();
-				kpx_gram_add(s->factors, part(p, side->matrix), begin, Min(begin + CHUNK_ROWS, end), 1.0, p->scratch, gram);
+				kpx_gram_add(s->factors, kpx_factor_at(p, side->matrix), begin, Min(begin + CHUNK_ROWS, end), 1.0, p->scratch, gram);
 			}
 	}
 }
 
 static void
-leader_basis(Participant *p)
+leader_basis(KpxFactorProcess *p)
 {
-	Shared *s = p->shared;
+	KpxFactorRun *s = p->shared;
 	size_t dd = (size_t) s->factors * s->factors;
-	const double *slots = part(p, s->gram_slots);
+	const double *slots = kpx_factor_at(p, s->gram_slots);
 	KpxStatus status;
 
 	memcpy(p->gram, slots, dd * sizeof(double));
@@ -341,27 +140,27 @@ leader_basis(Participant *p)
 			p->gram[k] += slots[slot * dd + k];
 	}
 	for (int step = 0; (status = kpx_gram_basis_step(step, s->factors, p->gram, p->basis_workspace,
-													 part(p, s->diagonal), part(p, s->basis))) == KPX_MORE;
+													 kpx_factor_at(p, s->diagonal), kpx_factor_at(p, s->basis))) == KPX_MORE;
 		 step++)
 		CHECK_FOR_INTERRUPTS();
 	check_status(status);
 }
 
 static void
-rotate_side(Participant *p, const Side *side)
+rotate_side(KpxFactorProcess *p, const KpxFactorSide *side)
 {
-	Shared *s = p->shared;
+	KpxFactorRun *s = p->shared;
 	uint64 step = 16 * KPX_ROTATE_ROWS;
 	uint64 which;
 
 	while (take(p, (side->rows + step - 1) / step, &which))
-		kpx_rotate_rows(s->factors, part(p, s->basis), which * step, Min((which + 1) * step, side->rows),
-						p->scratch, part(p, side->matrix));
+		kpx_rotate_rows(s->factors, kpx_factor_at(p, s->basis), which * step, Min((which + 1) * step, side->rows),
+						p->scratch, kpx_factor_at(p, side->matrix));
 }
 
 /* Brings side's matrix into the basis of its Gram matrix. */
 static void
-diagonalise(Participant *p, const Side *side)
+diagonalise(KpxFactorProcess *p, const KpxFactorSide *side)
 {
 	gram_slots(p, side);
 	LEADER_STEP(p, leader_basis(p));
@@ -370,22 +169,22 @@ diagonalise(Participant *p, const Side *side)
 }
 
 static void
-solve_range(Participant *p, Side *side, const KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
+solve_range(KpxFactorProcess *p, KpxFactorSide *side, const KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
 {
-	KpxRows rows = {part(p, side->offset), part(p, side->index), part(p, side->weight)};
+	KpxRows rows = {kpx_factor_at(p, side->offset), kpx_factor_at(p, side->index), kpx_factor_at(p, side->weight)};
 	KpxCursor cursor = {begin, 0};
 	KpxStatus status;
 
-	while ((status = kpx_solve_rows(fixed, &rows, end, &cursor, BUDGET, p->workspace, part(p, side->matrix), sums)) == KPX_MORE)
+	while ((status = kpx_solve_rows(fixed, &rows, end, &cursor, BUDGET, p->workspace, kpx_factor_at(p, side->matrix), sums)) == KPX_MORE)
 		CHECK_FOR_INTERRUPTS();
 	check_status(status);
 }
 
 /* Items of one module share their unobserved weight: a chunk is cut at module borders. */
 static void
-solve_item_chunk(Participant *p, KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
+solve_item_chunk(KpxFactorProcess *p, KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
 {
-	Shared *s = p->shared;
+	KpxFactorRun *s = p->shared;
 
 	for (int m = 0; m < s->n_modules; m++)
 	{
@@ -399,12 +198,12 @@ solve_item_chunk(Participant *p, KpxFixed *fixed, uint64 begin, uint64 end, KpxS
 }
 
 static void
-solve_side(Participant *p, Side *side, const Side *other)
+solve_side(KpxFactorProcess *p, KpxFactorSide *side, const KpxFactorSide *other)
 {
-	Shared *s = p->shared;
-	KpxFixed fixed = {s->factors, part(p, other->matrix), part(p, s->diagonal), s->unobserved_weight,
+	KpxFactorRun *s = p->shared;
+	KpxFixed fixed = {s->factors, kpx_factor_at(p, other->matrix), kpx_factor_at(p, s->diagonal), s->unobserved_weight,
 					  s->unobserved_items, s->regularization};
-	const uint64 *chunk = part(p, side->chunk);
+	const uint64 *chunk = kpx_factor_at(p, side->chunk);
 	uint64 which;
 
 	if (side == &s->items)
@@ -417,17 +216,17 @@ solve_side(Participant *p, Side *side, const Side *other)
 			solve_item_chunk(p, &fixed, chunk[which], chunk[which + 1], &sums);
 		else
 			solve_range(p, side, &fixed, chunk[which], chunk[which + 1], &sums);
-		((KpxSolveSums *) part(p, side->sums))[which] = sums;
+		((KpxSolveSums *) kpx_factor_at(p, side->sums))[which] = sums;
 	}
 }
 
 /* Loss after items were solved: their objective and the users' regularisation. */
 static void
-leader_loss(Participant *p)
+leader_loss(KpxFactorProcess *p)
 {
-	Shared *s = p->shared;
-	const KpxSolveSums *users = part(p, s->users.sums);
-	const KpxSolveSums *items = part(p, s->items.sums);
+	KpxFactorRun *s = p->shared;
+	const KpxSolveSums *users = kpx_factor_at(p, s->users.sums);
+	const KpxSolveSums *items = kpx_factor_at(p, s->items.sums);
 	double before = s->loss;
 	double loss = 0;
 
@@ -443,9 +242,9 @@ leader_loss(Participant *p)
 }
 
 static void
-iterate(Participant *p)
+iterate(KpxFactorProcess *p)
 {
-	Shared *s = p->shared;
+	KpxFactorRun *s = p->shared;
 
 	do
 	{
@@ -460,7 +259,7 @@ iterate(Participant *p)
 }
 
 static void
-prepare(Participant *p)
+prepare(KpxFactorProcess *p)
 {
 	int factors = p->shared->factors;
 	size_t ld = kpx_ld(factors);
@@ -483,7 +282,7 @@ kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 {
 	Handover *handover = shm_toc_lookup(toc, TOC_HANDOVER, false);
 	dsm_segment *arena = dsm_attach(handover->handle);
-	Participant p = {0};
+	KpxFactorProcess p = {0};
 
 	/* For pg_stat_activity and the log. */
 	debug_query_string = shm_toc_lookup(toc, TOC_QUERY, true);
@@ -492,10 +291,10 @@ kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the training run")));
 	p.arena = dsm_segment_address(arena);
-	p.shared = (Shared *) p.arena;
+	p.shared = (KpxFactorRun *) p.arena;
 	prepare(&p);
 	ConditionVariablePrepareToSleep(&p.shared->go_changed);
-	while (!((volatile Shared *) p.shared)->go)
+	while (!((volatile KpxFactorRun *) p.shared)->go)
 		ConditionVariableSleep(&p.shared->go_changed, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 	iterate(&p);
@@ -523,7 +322,7 @@ wanted_workers(const KpxData *data)
 }
 
 static void
-iterate_alone(Participant *p)
+iterate_alone(KpxFactorProcess *p)
 {
 	p->alone = true;
 	prepare(p);
@@ -532,7 +331,7 @@ iterate_alone(Participant *p)
 
 /* Runs with up to workers helpers; returns how many came. */
 static int
-iterate_together(Participant *p, dsm_segment *segment, int workers)
+iterate_together(KpxFactorProcess *p, dsm_segment *segment, int workers)
 {
 	ParallelContext *pcxt;
 	Handover *handover;
@@ -573,14 +372,14 @@ iterate_together(Participant *p, dsm_segment *segment, int workers)
 /* ------------------------------------------------------------ the result */
 
 static void
-make_part(const Participant *p, KpxFit *fit)
+make_part(const KpxFactorProcess *p, KpxFit *fit)
 {
-	const Shared *s = p->shared;
+	const KpxFactorRun *s = p->shared;
 	KpxFixed numbers = {s->factors, NULL, NULL, s->unobserved_weight, s->unobserved_items, s->regularization};
 	KpxFixed *to = kpx_ials_part(fit, &numbers);
 
-	memcpy((float *) to->matrix, part(p, s->items.matrix), s->items.rows * s->ld * sizeof(float));
-	memcpy((float *) to->gram, part(p, s->diagonal), s->factors * sizeof(float));
+	memcpy((float *) to->matrix, kpx_factor_at(p, s->items.matrix), s->items.rows * s->ld * sizeof(float));
+	memcpy((float *) to->gram, kpx_factor_at(p, s->diagonal), s->factors * sizeof(float));
 	fit->iterations += s->done;
 	fit->loss = s->loss;
 }
@@ -589,16 +388,16 @@ void
 kpx_factor_train(KpxFit *fit)
 {
 	const KpxData *data = fit->data;
-	Shared plan;
-	Participant p = {.leader = true};
+	KpxFactorRun plan;
+	KpxFactorProcess p = {.leader = true};
 	dsm_segment *segment = NULL;
 	char *memory = NULL;
 	int workers = wanted_workers(data);
 
-	if (data->n_modules > MAX_MODULES)
+	if (data->n_modules > KPX_FACTOR_MODULES)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a model can span at most %d modules", MAX_MODULES)));
-	layout(&plan, data, fit->params);
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a model can span at most %d modules", KPX_FACTOR_MODULES)));
+	kpx_factor_layout(&plan, data, fit->params);
 	kpx_check_budget(plan.bytes + data->offset[data->users] * 8, "training");
 	if (workers > 0)
 		segment = try_shared_memory(plan.bytes);
@@ -609,11 +408,11 @@ kpx_factor_train(KpxFit *fit)
 		memory = kpx_alloc(CurrentMemoryContext, plan.bytes + 64, 1);
 		p.arena = (char *) TYPEALIGN(64, memory);
 	}
-	p.shared = (Shared *) p.arena;
+	p.shared = (KpxFactorRun *) p.arena;
 	*p.shared = plan;
 	pg_atomic_init_u64(&p.shared->next, 0);
 	ConditionVariableInit(&p.shared->go_changed);
-	fill(&p, data, fit->params->seed);
+	kpx_factor_fill(&p, data, fit->params->seed);
 	if (segment)
 		fit->workers = iterate_together(&p, segment, workers);
 	else

@@ -10,11 +10,14 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "core/ingest.h"
@@ -58,6 +61,27 @@ add_entry(Entries *entries, Entry entry)
 }
 
 /*
+ * Ids are told apart by their bytes. = of a nondeterministic collation is not: a condition
+ * to add for such a column, else "". Plain = stays too, for the column's index.
+ */
+static const char *
+and_same_bytes(Oid relation, const char *alias, const char *column, const char *value)
+{
+	HeapTuple tuple = SearchSysCacheAttName(relation, column);
+	Oid collation = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		collation = ((Form_pg_attribute) GETSTRUCT(tuple))->attcollation;
+		ReleaseSysCache(tuple);
+	}
+	if (!OidIsValid(collation) || get_collation_isdeterministic(collation))
+		return "";
+	return psprintf(" AND %s.%s::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) %s COLLATE pg_catalog.\"C\"",
+					alias, quote_identifier(column), value);
+}
+
+/*
  * SELECT u.n, h.* FROM unnest($1) WITH ORDINALITY u, LATERAL (newest rows of u). For one
  * user the planner sees through it no worse than through a plain query with LIMIT.
  */
@@ -82,7 +106,8 @@ history_sql(const KpxSource *source, const char *relation, bool many)
 		appendStringInfo(&sql, ", e.%s::pg_catalog.timestamptz", quote_identifier(source->occurred_at));
 	else
 		appendStringInfoString(&sql, ", NULL::pg_catalog.timestamptz");
-	appendStringInfo(&sql, " FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) %s", relation, user, many ? "u.id" : "$1");
+	appendStringInfo(&sql, " FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) %s%s", relation, user, many ? "u.id" : "$1",
+					 and_same_bytes(source->relation, "e", source->user_id, many ? "u.id" : "$1"));
 	if (source->occurred_at)
 		appendStringInfo(&sql, " ORDER BY e.%s %s", quote_identifier(source->occurred_at),
 						 kpx_newest_first(source->relation, source->occurred_at));
@@ -394,8 +419,9 @@ kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n
 		types[0] = get_array_type(kpx_id_kind_type(kind));
 		initStringInfo(&sql);
 		appendStringInfo(&sql, "SELECT u.n::pg_catalog.int4 FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)"
-							   " WHERE EXISTS (SELECT FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) u.id%s%s%s)",
-						 relation, quote_identifier(module->item_id), module->available ? " AND i." : "",
+							   " WHERE EXISTS (SELECT FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) u.id%s%s%s%s)",
+						 relation, quote_identifier(module->item_id),
+						 and_same_bytes(module->items, "i", module->item_id, "u.id"), module->available ? " AND i." : "",
 						 module->available ? quote_identifier(module->available) : "",
 						 module->available ? " IS TRUE" : "");
 		if (module->available)

@@ -1,7 +1,7 @@
 -- ingest: from rows to interactions. Weights are observed through kpx_explain.weight.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(37);
+SELECT plan(41);
 CREATE SCHEMA app;
 CREATE TABLE app.items (id bigint PRIMARY KEY);
 INSERT INTO app.items SELECT generate_series(1, 9);
@@ -132,6 +132,18 @@ SELECT kpx_add_events('txt', 'app.te', 'view', 'u', 'i') AS txt \gset
 SELECT is(app.trained('txt'), '3 users, 6 items, 6 interactions', 'text ids are told apart by their bytes');
 INSERT INTO app.te VALUES (repeat('x', 10000000), 'a');
 SELECT is(left(app.error($$SELECT app.trained('txt')$$), 5), '54000', 'an id of 10 MB');
+
+-- also when the column's own = says that they are the same
+CREATE COLLATION app.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE app.ci (id text COLLATE app.any_case);
+CREATE TABLE app.ce (u text COLLATE app.any_case, i text);
+INSERT INTO app.ci VALUES ('x'), ('y'), ('Z');
+INSERT INTO app.ce VALUES ('ann', 'x'), ('ANN', 'y'), ('bob', 'z'), ('bob', 'x');
+SELECT kpx_add_module('ci', 'app.ci', 'id'), kpx_add_events('ci', 'app.ce', 'view', 'u', 'i') \g /dev/null
+SELECT is(app.trained('ci'), '3 users, 3 items, 4 interactions', 'users and items of a collation that knows no case');
+SELECT results_eq($$SELECT item_id FROM kpx_explain('ann'::text, 'ci', 'x'::text)$$, $$VALUES ('x')$$, 'a user has her own history');
+SELECT results_eq($$SELECT DISTINCT reason FROM kpx_recommend_for(ARRAY['ANN'], 'ci')$$, $$VALUES ('ci/y')$$, 'in batches too');
+SELECT set_eq($$SELECT item_id FROM kpx_recommend('ann'::text, 'ci')$$, $$VALUES ('x'), ('y')$$, 'and z is not available because Z is');
 
 -- integer ids lie in an array as far as they are dense, and in a hash table else: neither twice nor lost
 TRUNCATE app.e;

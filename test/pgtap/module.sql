@@ -1,6 +1,6 @@
 -- module: what can be registered, what is refused and how, and what happens when tables change later.
 BEGIN;
-SELECT plan(72);
+SELECT plan(73);
 SET client_min_messages = warning;
 CREATE SCHEMA app;
 CREATE DOMAIN app.small_id AS integer;
@@ -16,6 +16,12 @@ CREATE TYPE app.composite AS (id int);
 CREATE EXTENSION file_fdw;
 CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE app.ft (u int, i int) SERVER files OPTIONS (program 'printf "1,1\n1,2\n2,1\n2,3\n"', format 'csv');
+
+-- a library of another version than the extension
+SAVEPOINT version;
+UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'kpxrec';
+SELECT throws_ok($$SELECT kpx_add_module('t', 'app.items', 'id')$$, '55000', NULL, 'says so');
+ROLLBACK TO version;
 
 -- relations
 SELECT lives_ok($$SELECT kpx_add_module('t', 'app.items', 'id', title => 'title', text_columns => '{title,"Odd Name"}',

@@ -1,7 +1,7 @@
 -- privileges: every read is the caller's; what is registered and trained is the owner's.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(52);
+SELECT plan(55);
 CREATE ROLE tap_shop;
 CREATE ROLE tap_videos;
 CREATE ROLE tap_nobody;
@@ -115,6 +115,17 @@ GRANT tap_shop TO tap_videos;
 SET ROLE tap_videos;
 SELECT lives_ok(format('SELECT kpx_activate(%s)', :shop_model), 'members of the owner''s role own too');
 SELECT isnt_empty('SELECT * FROM kpx_models', 'and see');
+RESET ROLE;
+
+-- owners are names
+ALTER ROLE tap_shop RENAME TO tap_store;
+SET ROLE tap_store;
+SELECT isnt_empty($$SELECT * FROM kpx_recommend(1, 'shop')$$, 'an owner that was renamed is answered, since it may read the sources');
+SELECT is(left(error($$SELECT kpx_drop_module('shop')$$), 5), '42501', 'but owns nothing');
+RESET ROLE;
+ALTER ROLE tap_store RENAME TO tap_shop;
+SET ROLE tap_shop;
+SELECT lives_ok(format('SELECT kpx_activate(%s)', :shop_model), 'until it has its name again');
 RESET ROLE;
 
 -- names that try to be SQL

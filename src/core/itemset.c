@@ -385,6 +385,7 @@ bound_itemsets(KpxMiner *m)
 		if (m->bound > (double) m->options.max_itemsets)
 			return kpx_miner_over(m, KPX_EXCEEDED_BOUND);
 	}
+	kpx_arena_give(m->arena, m->active, m->baskets, sizeof(uint32_t));
 	m->row = m->baskets;
 	m->phase = PHASE_LISTS;
 	return KPX_OK;
@@ -399,16 +400,15 @@ take_arrays(KpxMiner *m)
 	size_t n = m->sets.frequent_items;
 
 	m->active = kpx_arena_take(arena, m->baskets, sizeof(uint32_t));
-	m->at = kpx_arena_take(arena, m->baskets, sizeof(uint64_t));
+	m->waiting = kpx_arena_take(arena, m->baskets, sizeof(Waiting));
 	m->head = kpx_arena_take(arena, n, sizeof(uint32_t));
 	m->count = kpx_arena_take(arena, n, sizeof(uint32_t));
 	m->touched = kpx_arena_take(arena, n, sizeof(uint32_t));
 	m->slot = kpx_arena_take(arena, n, sizeof(uint32_t));
-	if (!m->active || !m->at || !m->head || !m->count || !m->touched || !m->slot)
+	if (!m->active || !m->waiting || !m->head || !m->count || !m->touched || !m->slot)
 		return kpx_miner_over(m, KPX_EXCEEDED_MEMORY);
 	for (uint64_t b = 0; b < m->baskets; b++)
 		m->active[b] = (uint32_t) b;
-	m->next = m->active; /* lists are made when the bound is known */
 	memset(m->head, 0xFF, n * sizeof(uint32_t));
 	memset(m->count, 0, n * sizeof(uint32_t));
 	memset(m->slot, 0, n * sizeof(uint32_t));

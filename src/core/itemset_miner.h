@@ -41,6 +41,14 @@ typedef struct Frame
 	uint32_t kept; /* rows in the frame below */
 } Frame;
 
+/* A basket on the list of an item, together because both are always read together. */
+typedef struct Waiting
+{
+	uint64_t at; /* where the item is in index */
+	uint32_t after; /* items after it */
+	uint32_t next; /* basket on the list */
+} Waiting;
+
 struct KpxMiner
 {
 	KpxMinerOptions options;
@@ -72,8 +80,7 @@ struct KpxMiner
 	bool choosing;
 	/* lists */
 	uint32_t *head; /* [frequent items] first basket waiting for it */
-	uint32_t *next; /* [baskets] */
-	uint64_t *at; /* [baskets] where in index the basket stands */
+	Waiting *waiting; /* [baskets] */
 	/* the item in hand */
 	uint32_t current; /* rank */
 	uint32_t cursor; /* basket or row */

@@ -17,13 +17,23 @@
 static void
 put_on_list(KpxMiner *m, uint32_t basket)
 {
+	Waiting *w = &m->waiting[basket];
 	uint32_t item;
 
-	if (m->at[basket] + 1 >= m->offset[basket + 1])
+	if (w->after == 0)
 		return;
-	item = m->index[m->at[basket]];
-	m->next[basket] = m->head[item];
+	item = m->index[w->at];
+	w->next = m->head[item];
 	m->head[item] = basket;
+}
+
+/* The next basket on the list; its items are on their way by the time they are needed. */
+static uint32_t
+next_basket(const KpxMiner *m, const Waiting *w)
+{
+	if (w->next != NO_BASKET)
+		__builtin_prefetch(m->index + m->waiting[w->next].at);
+	return w->next;
 }
 
 static KpxStatus
@@ -36,7 +46,10 @@ make_lists(KpxMiner *m)
 		if (m->left <= 0)
 			return KPX_MORE;
 		m->left -= 4;
-		m->at[basket] = m->offset[basket];
+		if (m->offset[basket] == m->offset[basket + 1])
+			continue;
+		m->waiting[basket].at = m->offset[basket];
+		m->waiting[basket].after = (uint32_t) (m->offset[basket + 1] - m->offset[basket] - 1);
 		put_on_list(m, basket);
 	}
 	m->current = 0;
@@ -64,16 +77,18 @@ begin_item(KpxMiner *m)
 static KpxStatus
 count_item(KpxMiner *m)
 {
-	for (; m->cursor != NO_BASKET; m->cursor = m->next[m->cursor])
+	while (m->cursor != NO_BASKET)
 	{
-		uint64_t end = m->offset[m->cursor + 1];
+		const Waiting *w = &m->waiting[m->cursor];
+		const uint32_t *item = m->index + w->at + 1;
 
 		if (m->left <= 0)
 			return KPX_MORE;
-		m->left -= (int64_t) (end - m->at[m->cursor]) + 4;
-		for (uint64_t j = m->at[m->cursor] + 1; j < end; j++)
-			if (m->count[m->index[j]]++ == 0)
-				m->touched[m->n_touched++] = m->index[j];
+		m->left -= (int64_t) w->after + 4;
+		m->cursor = next_basket(m, w);
+		for (uint32_t j = 0; j < w->after; j++)
+			if (m->count[item[j]]++ == 0)
+				m->touched[m->n_touched++] = item[j];
 	}
 	m->phase = PHASE_ITEM_CHILDREN;
 	return KPX_OK;
@@ -163,23 +178,25 @@ fill_item(KpxMiner *m)
 {
 	Frame *frame = &m->frame[0];
 
-	for (; m->cursor != NO_BASKET; m->cursor = m->next[m->cursor])
+	while (m->cursor != NO_BASKET)
 	{
-		uint64_t end = m->offset[m->cursor + 1];
+		const Waiting *w = &m->waiting[m->cursor];
+		const uint32_t *item = m->index + w->at + 1;
 		uint64_t mask = UINT64_C(1) << (m->bit & 63);
 		uint64_t *word = frame->bits + (m->bit >> 6);
 		uint32_t found = 0;
 
 		if (m->left <= 0)
 			return KPX_MORE;
-		m->left -= 2 * (int64_t) (end - m->at[m->cursor]) + 4;
-		for (uint64_t j = m->at[m->cursor] + 1; j < end && found < 2; j++)
-			found += m->slot[m->index[j]] != 0;
+		m->left -= 2 * (int64_t) w->after + 4;
+		m->cursor = next_basket(m, w);
+		for (uint32_t j = 0; j < w->after && found < 2; j++)
+			found += m->slot[item[j]] != 0;
 		if (found < 2)
 			continue;
-		for (uint64_t j = m->at[m->cursor] + 1; j < end; j++)
-			if (m->slot[m->index[j]])
-				word[(size_t) (m->slot[m->index[j]] - 1) * frame->stride] |= mask;
+		for (uint32_t j = 0; j < w->after; j++)
+			if (m->slot[item[j]])
+				word[(size_t) (m->slot[item[j]] - 1) * frame->stride] |= mask;
 		m->bit++;
 	}
 	frame->words = (size_t) ((m->bit + 63) / 64);
@@ -198,8 +215,9 @@ advance_item(KpxMiner *m)
 		if (m->left <= 0)
 			return KPX_MORE;
 		m->left -= 4;
-		m->cursor = m->next[basket];
-		m->at[basket]++;
+		m->cursor = m->waiting[basket].next;
+		m->waiting[basket].at++;
+		m->waiting[basket].after--;
 		put_on_list(m, basket);
 	}
 	for (uint32_t t = 0; t < m->n_touched; t++)

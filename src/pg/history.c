@@ -202,28 +202,27 @@ take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *train
 	}
 }
 
+/* Runs the query for a source's newest rows of these users; its rows are in SPI_tuptable. */
 static void
-read_source(Entries *entries, const KpxModule *module, const KpxModelModule *trained, KpxSource *source,
-			Datum users, KpxIdKind kind, bool many)
+query_source(const KpxModule *module, KpxSource *source, KpxIdKind item_kind, Datum users, KpxIdKind kind, bool many)
 {
 	Oid types[] = {many ? get_array_type(kpx_id_kind_type(kind)) : kpx_id_kind_type(kind), INT8OID};
 	Datum values[] = {users, Int64GetDatum(kpx_history_limit)};
 	SPIPlanPtr plan = many ? NULL : source->history_plan;
+	char *relation = NULL;
 	int result;
 
 	if (plan == NULL)
-	{
-		char *relation;
-
 		source->item_kind = kpx_source_check(module, source, &source->user_kind, &relation);
-		if (source->user_kind != kind || source->item_kind != trained->ids.kind)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("ids of relation %s are of another kind than when the model was trained", relation),
-					 errdetail("Users: %s, expected %s; items: %s, expected %s.", kpx_id_kind_name(source->user_kind),
-							   kpx_id_kind_name(kind), kpx_id_kind_name(source->item_kind),
-							   kpx_id_kind_name(trained->ids.kind)),
-					 errhint("Train again, or mend the type.")));
+	if (source->user_kind != kind || source->item_kind != item_kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("ids of relation %s are of another kind than when the model was trained", relation ? relation : source->relation_name),
+				 errdetail("Users: %s, expected %s; items: %s, expected %s.", kpx_id_kind_name(source->user_kind),
+						   kpx_id_kind_name(kind), kpx_id_kind_name(source->item_kind), kpx_id_kind_name(item_kind)),
+				 errhint("Train again, or mend the type.")));
+	if (plan == NULL)
+	{
 		plan = prepare(history_sql(source, relation, many), 2, types);
 		if (!many)
 		{
@@ -236,6 +235,13 @@ read_source(Entries *entries, const KpxModule *module, const KpxModelModule *tra
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot read %s: %s", source->relation_name, SPI_result_code_string(result))));
+}
+
+static void
+read_source(Entries *entries, const KpxModule *module, const KpxModelModule *trained, KpxSource *source,
+			Datum users, KpxIdKind kind, bool many)
+{
+	query_source(module, source, trained->ids.kind, users, kind, many);
 	take_rows(entries, module, trained, source);
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -354,6 +360,47 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 		begin = end;
 	}
 	return histories;
+}
+
+KpxPastItem *
+kpx_history_items(KpxModule *module, KpxId user, KpxIdKind kind, int *n)
+{
+	KpxIdKind item_kind = kpx_module_item_kind(module);
+	MemoryContext context = CurrentMemoryContext;
+	KpxPastItem *items = NULL;
+	Datum user_datum = kpx_id_to_datum(kind, user, kpx_id_kind_type(kind));
+
+	*n = 0;
+	SPI_connect();
+	for (int s = 0; s < module->n_sources; s++)
+	{
+		KpxSource *source = &module->sources[s];
+		MemoryContext old;
+
+		query_source(module, source, item_kind, user_datum, kind, false);
+		old = MemoryContextSwitchTo(context);
+		items = items ? repalloc_huge(items, sizeof(KpxPastItem) * (*n + SPI_processed + 1)) : kpx_alloc(context, SPI_processed + 1, sizeof(KpxPastItem));
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool null;
+			bool factor_null;
+			bool at_null;
+			Datum item = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null);
+			Datum factor = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &factor_null);
+			TimestampTz at = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4, &at_null));
+
+			if (null || (!factor_null && !(DatumGetFloat8(factor) > 0)))
+				continue;
+			if (item_kind == KPX_ID_TEXT)
+				item = PointerGetDatum(PG_DETOAST_DATUM_PACKED(item));
+			items[*n].item = kpx_id_to_cstring(item_kind, kpx_id_from_datum(item_kind, kpx_id_kind_type(item_kind), item));
+			items[(*n)++].hides = source->hides && !(module->repeat_after >= 0 && !at_null && kpx_event_age(at) >= module->repeat_after);
+		}
+		MemoryContextSwitchTo(old);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_finish();
+	return items;
 }
 
 KpxHistory

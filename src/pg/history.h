@@ -34,6 +34,16 @@ extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model
  */
 extern void kpx_history_fade(KpxHistory *history, const KpxModel *model);
 
+/* An item a user had to do with, as text; may come more than once. */
+typedef struct KpxPastItem
+{
+	char *item;
+	bool hides; /* not to be offered again */
+} KpxPastItem;
+
+/* The user's newest rows from the sources of one module, with no model: as kpx_history_read. */
+extern KpxPastItem *kpx_history_items(KpxModule *module, KpxId user, KpxIdKind kind, int *n);
+
 /* Items given by the caller as a history of weight 1 each, hiding themselves. */
 extern KpxHistory kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n);
 

@@ -55,6 +55,10 @@ typedef struct Reader
 	bool want_times;
 	Last *last;
 	uint32 last_size;
+	bool as_baskets; /* what is in them counts, not how much of it */
+	int64 basket_length; /* microseconds; 0 = one basket a user */
+	KpxIdMap *periods;
+	KpxIdMap *baskets; /* of (period, user) */
 	/* this module */
 	KpxIdMap *items;
 	uint32 item_base;
@@ -69,6 +73,7 @@ typedef struct Reader
 	uint64 null_ids;
 	uint64 bad_weights;
 	uint64 bad_times;
+	uint64 null_times;
 } Reader;
 
 double
@@ -91,7 +96,7 @@ add_block(Reader *r)
 {
 	size_t event_bytes = sizeof(KpxEvent) + (r->want_times ? sizeof(uint32) : 0);
 	size_t bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * event_bytes + r->map_bytes +
-				   kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items);
+				   kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items) + (r->baskets ? kpx_idmap_bytes(r->baskets) : 0);
 
 	kpx_check_budget(bytes, psprintf("reading the events (" UINT64_FORMAT " so far)", r->n_events));
 	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(EventBlock) * (r->n_blocks + 1)) : MemoryContextAlloc(r->context, sizeof(EventBlock));
@@ -155,7 +160,7 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 			r->bad_times++;
 			return false;
 		}
-		if (r->source->half_life > 0)
+		if (r->source->half_life > 0 && !r->as_baskets)
 			*weight *= kpx_decay(kpx_event_age(*at), r->source->half_life);
 	}
 	if (*weight > 1e30)
@@ -163,7 +168,20 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 		r->bad_weights++;
 		return false;
 	}
+	if (r->as_baskets && *weight > 0)
+		*weight = 1;
 	return true;
+}
+
+/* The basket of a user at a time: periods of one length, counted from 2000-01-01 00:00 UTC. */
+static uint32
+basket_of(Reader *r, uint32 user, TimestampTz at)
+{
+	int64 period = at / r->basket_length - (at % r->basket_length < 0);
+	KpxId key = {.number = period};
+
+	key.number = ((int64) kpx_idmap_add(r->periods, key) << 32) | user;
+	return kpx_idmap_add(r->baskets, key);
 }
 
 /* Index of the id of a row, added when new. */
@@ -199,14 +217,21 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	}
 	if (!event_weight(r, slot, &weight, &last.at))
 		return true;
+	if (r->baskets && last.at == DT_NOBEGIN)
+	{
+		r->null_times++;
+		return true;
+	}
 	user = row_index(r->users, r->user_kind, r->user_type, slot->tts_values[0], NULL);
+	if (r->baskets)
+		user = basket_of(r, user, last.at);
 	last.item = row_index(r->items, r->item_kind, r->item_type, slot->tts_values[1], r->want_last ? &last.tie : NULL);
 	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
 		add_block(r);
 	block = &r->blocks[r->n_blocks - 1];
 	if (block->times)
 		block->times[block->n] = last.at == DT_NOBEGIN ? 0 : kpx_event_second(last.at);
-	block->events[block->n++] = (KpxEvent){user, (r->item_base + last.item) | (r->source->hides ? KPX_HIDES : 0), (float) weight};
+	block->events[block->n++] = (KpxEvent){user, (r->item_base + last.item) | (r->source->hides && !r->as_baskets ? KPX_HIDES : 0), (float) weight};
 	r->n_events++;
 	if (r->want_last)
 		remember_last(r, user, last);
@@ -312,6 +337,9 @@ report_bad_rows(const Reader *r)
 	if (r->null_ids)
 		ereport(NOTICE,
 				(errmsg(UINT64_FORMAT " rows of %s were skipped: user or item is NULL", r->null_ids, r->source->relation_name)));
+	if (r->null_times)
+		ereport(NOTICE,
+				(errmsg(UINT64_FORMAT " rows of %s were skipped: their time is NULL", r->null_times, r->source->relation_name)));
 }
 
 static void
@@ -329,14 +357,14 @@ read_source(Reader *r, const KpxModule *module, const KpxSource *source, double 
 	r->item_type = kpx_column_type(source->relation, source->item_id);
 	r->source = source;
 	r->weight = source->weight * observed;
-	r->null_ids = r->bad_weights = r->bad_times = 0;
+	r->null_ids = r->bad_weights = r->bad_times = r->null_times = 0;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", quote_identifier(source->user_id));
 	appendStringInfo(&sql, ", %s", quote_identifier(source->item_id));
 	r->weight_column = source->weight_column ? ++column : 0;
 	if (source->weight_column)
 		appendStringInfo(&sql, ", %s::pg_catalog.float8", quote_identifier(source->weight_column));
-	r->time_column = source->occurred_at && (source->half_life > 0 || r->want_last || r->want_times) ? ++column : 0;
+	r->time_column = source->occurred_at && (source->half_life > 0 || r->want_last || r->want_times || r->baskets) ? ++column : 0;
 	if (r->time_column)
 		appendStringInfo(&sql, ", %s::pg_catalog.timestamptz", quote_identifier(source->occurred_at));
 	appendStringInfo(&sql, " FROM %s", relation);
@@ -487,8 +515,9 @@ rename_last(KpxData *data, uint32 **arrived, const uint32 *counts, const uint32 
 	}
 }
 
-KpxData *
-kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want)
+/* basket_length < 0: users, not baskets. */
+static KpxData *
+ingest(KpxModule **modules, int n_modules, const double *observed, int want, int64 basket_length)
 {
 	KpxData *data = palloc0(sizeof(KpxData));
 	Reader r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
@@ -509,6 +538,13 @@ kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want)
 	r.context = CurrentMemoryContext;
 	r.want_last = want_last;
 	r.want_times = (want & KPX_WANT_TIMES) != 0;
+	r.as_baskets = basket_length >= 0;
+	r.basket_length = basket_length;
+	if (basket_length > 0)
+	{
+		r.periods = kpx_idmap_create(CurrentMemoryContext, KPX_ID_INT);
+		r.baskets = kpx_idmap_create(CurrentMemoryContext, KPX_ID_INT);
+	}
 	r.user_kind = kpx_user_kind(modules, n_modules);
 	r.users = kpx_idmap_create(CurrentMemoryContext, r.user_kind);
 	for (int m = 0; m < n_modules; m++)
@@ -528,8 +564,14 @@ kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want)
 			arrived[m] = last_items(&r, arrived_counts[m]);
 	}
 	data->items = data->item_base[n_modules];
+	if (r.baskets)
+	{
+		kpx_idmap_free(r.users);
+		kpx_idmap_free(r.periods);
+		r.users = r.baskets;
+	}
 	data->users = kpx_idmap_count(r.users);
-	kpx_check_budget(training_bytes(&r, data), "training");
+	kpx_check_budget(training_bytes(&r, data), r.as_baskets ? "mining" : "training");
 	data->user_ids = kpx_idmap_sorted(r.users, data->context, &user_position);
 	kpx_idmap_free(r.users);
 	item_position = kpx_alloc(data->context, Max(data->items, 1), sizeof(uint32));
@@ -543,5 +585,40 @@ kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want)
 	if (r.want_times)
 		build_times(&r, data);
 	kpx_data_count(data);
+	return data;
+}
+
+KpxData *
+kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want)
+{
+	return ingest(modules, n_modules, observed, want, -1);
+}
+
+static void
+require_times(KpxModule **modules, int n_modules)
+{
+	for (int m = 0; m < n_modules; m++)
+		for (int s = 0; s < modules[m]->n_sources; s++)
+			if (modules[m]->sources[s].occurred_at == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("event source %d of module \"%s\" has no times: its events belong to no basket",
+								modules[m]->sources[s].id, modules[m]->name),
+						 errhint("Register it with occurred_at, or make baskets by user alone.")));
+}
+
+KpxData *
+kpx_ingest_baskets(KpxModule **modules, int n_modules, int64 basket_length)
+{
+	double *observed = palloc(sizeof(double) * n_modules);
+	KpxData *data;
+
+	for (int m = 0; m < n_modules; m++)
+		observed[m] = 1;
+	if (basket_length > 0)
+		require_times(modules, n_modules);
+	data = ingest(modules, n_modules, observed, 0, basket_length);
+	pfree(data->weight);
+	data->weight = NULL;
 	return data;
 }

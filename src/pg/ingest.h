@@ -47,6 +47,14 @@ typedef struct KpxData
  */
 extern KpxData *kpx_ingest(KpxModule **modules, int n_modules, const double *observed, int want);
 
+/*
+ * Baskets for rules: rows are users, or users in periods of basket_length microseconds
+ * (0 = users alone); which items are in them, at any weight above zero, is all that
+ * counts. user_ids are then numbers of baskets; no weights, no hides bits. Errors as above;
+ * 55000 for a source without times when there are periods.
+ */
+extern KpxData *kpx_ingest_baskets(KpxModule **modules, int n_modules, int64 basket_length);
+
 /* Recounts interactions and users a module (after a split took some out). */
 extern void kpx_data_count(KpxData *data);
 

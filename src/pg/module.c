@@ -496,6 +496,9 @@ kpx_drop_module(PG_FUNCTION_ARGS)
 		"SELECT FROM kpx.module WHERE id = $1 FOR UPDATE",
 		"DELETE FROM kpx.event_source WHERE module_id = $1",
 		"DELETE FROM kpx.active_model WHERE module_id = $1",
+		"DELETE FROM kpx.rule WHERE set_id IN (SELECT id FROM kpx.rule_set WHERE module_ids @> ARRAY[$1])",
+		"DELETE FROM kpx.rule_item WHERE set_id IN (SELECT id FROM kpx.rule_set WHERE module_ids @> ARRAY[$1])",
+		"DELETE FROM kpx.rule_set WHERE module_ids @> ARRAY[$1]",
 		"DELETE FROM kpx.module WHERE id = $1",
 	};
 	KpxModule *module = kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0)));

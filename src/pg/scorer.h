@@ -37,6 +37,9 @@ typedef struct KpxScorer
 	char *(*reason)(KpxRequest *q, KpxTaste *taste, void *note, uint32 item);
 } KpxScorer;
 
+/* Of other rooms. */
+extern const KpxScorer kpx_rules_scorer;
+
 /* In order; ends with NULL. */
 extern const KpxScorer *const kpx_scorers[];
 

@@ -124,6 +124,8 @@ echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head
 row "what" "figure" "how"
 echo "|---|---:|---|"
 limits || exit 1
+. test/bench/rules.sh
+mining || exit 1
 for s in $SIZES; do
 	size "$s" || exit 1
 done

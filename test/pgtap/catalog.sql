@@ -17,20 +17,20 @@ SELECT is_empty($$SELECT signature FROM members WHERE prokind <> 'a' AND prolang
 -- volatility and parallel safety
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
 	ARRAY['kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
-		'kpx_activate', 'kpx_drop_model', 'kpx_train', 'kpx_evaluate', 'invalidate',
+		'kpx_activate', 'kpx_drop_model', 'kpx_train', 'kpx_evaluate', 'kpx_mine_rules', 'invalidate',
 		'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
-	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'kpx_interests', 'kpx_behaviour',
+	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'rule_measures', 'kpx_interests', 'kpx_behaviour',
 		'kpx_similarity', 'kpx_profile_agg', 'kpx_profile_agg_add', 'kpx_profile_agg_add_many', 'kpx_profile_agg_fuse', 'kpx_profile_agg_combine',
 		'kpx_profile_agg_serialize', 'kpx_profile_agg_deserialize', 'kpx_profile_agg_final', 'kpx_profile_in', 'kpx_profile_out', 'kpx_profile_recv',
 		'kpx_profile_send', 'kpx_profile_to_jsonb', 'kpx_profile_eq', 'kpx_profile_ne', 'kpx_profile_hash', 'kpx_profile_fuse', 'kpx_profile_distance'],
 	'metrics and what works on values are IMMUTABLE, and only they');
 SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'nothing VOLATILE runs in parallel plans');
-SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_item_factors')
+SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_rules_for', 'kpx_item_factors')
 	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');
 -- privileges
 SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
-	ARRAY['member_of', 'may_use_model'], 'of schema kpx, PUBLIC may execute only what the views call');
+	ARRAY['member_of', 'may_use_model', 'may_use_rules', 'rule_measures'], 'of schema kpx, PUBLIC may execute only what the views call');
 SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relacl IS NOT NULL$$,
 	'nobody but the owner has rights on the tables of schema kpx');
 SELECT ok(NOT has_schema_privilege('public', 'kpx', 'USAGE') AND NOT has_schema_privilege('public', 'kpx', 'CREATE'), 'nor on the schema');

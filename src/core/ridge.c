@@ -78,6 +78,7 @@ kpx_ridge_begin(KpxRidge *ridge)
 
 	if (ridge->p < 1 || ridge->p > KPX_MAX_FACTORS || ridge->d < 1 || ridge->d > KPX_MAX_FACTORS)
 		return KPX_BAD_ARGUMENT;
+	ridge->step = 0;
 	memset(ridge->workspace, 0, layout(ridge->p, ridge->d, ridge->workspace, &ws));
 	return KPX_OK;
 }
@@ -130,43 +131,60 @@ kpx_ridge_add(KpxRidge *ridge, const float *c, const float *y, const float *weig
 				 rows_end - i < KPX_RIDGE_TILE ? rows_end - i : KPX_RIDGE_TILE);
 }
 
-KpxStatus
-kpx_ridge_factor(KpxRidge *ridge)
+/* Sums to sums around the means. */
+static void
+centre(const KpxRidge *ridge, Workspace *ws)
 {
-	Workspace ws;
-	int p = ridge->p;
-	size_t ldp = kpx_ld(p);
 	size_t ldd = kpx_ld(ridge->d);
-	KpxStatus status;
+	int p = ridge->p;
 
-	(void) layout(p, ridge->d, ridge->workspace, &ws);
-	if (!isfinite(ws.total[0]) || !isfinite(ws.spread[0]))
-		return KPX_NOT_FINITE;
-	if (!(ws.total[0] > 0))
-		return KPX_BAD_ARGUMENT;
 	for (int i = 0; i < p; i++)
 	{
 		for (int j = 0; j < p; j++)
-		{
-			ws.gram[(size_t) i * p + j] -= ws.c_sum[i] * ws.c_sum[j] / ws.total[0];
-			if (!isfinite(ws.gram[(size_t) i * p + j]))
-				return KPX_NOT_FINITE;
-		}
+			ws->gram[(size_t) i * p + j] -= ws->c_sum[i] * ws->c_sum[j] / ws->total[0];
 		for (int k = 0; k < ridge->d; k++)
-			ws.cross[i * ldd + k] -= ws.c_sum[i] * ws.y_sum[k] / ws.total[0];
+			ws->cross[i * ldd + k] -= ws->c_sum[i] * ws->y_sum[k] / ws->total[0];
 	}
 	for (int k = 0; k < ridge->d; k++)
-		ws.spread[0] -= ws.y_sum[k] * ws.y_sum[k] / ws.total[0];
-	status = kpx_gram_basis(p, ws.gram, ws.lapack, ws.diagonal, ws.basis);
-	for (int i = 0; i < p && status == KPX_OK; i++)
+		ws->spread[0] -= ws->y_sum[k] * ws->y_sum[k] / ws->total[0];
+}
+
+/* rotated = basis . cross */
+static void
+rotate(const KpxRidge *ridge, Workspace *ws)
+{
+	size_t ldp = kpx_ld(ridge->p);
+	size_t ldd = kpx_ld(ridge->d);
+
+	for (int i = 0; i < ridge->p; i++)
 		for (size_t k = 0; k < ldd; k++)
 		{
 			double sum = 0;
 
-			for (int j = 0; j < p; j++)
-				sum += ws.basis[i * ldp + j] * ws.cross[j * ldd + k];
-			ws.rotated[i * ldd + k] = (float) sum;
+			for (int j = 0; j < ridge->p; j++)
+				sum += ws->basis[i * ldp + j] * ws->cross[j * ldd + k];
+			ws->rotated[i * ldd + k] = (float) sum;
 		}
+}
+
+KpxStatus
+kpx_ridge_factor(KpxRidge *ridge)
+{
+	Workspace ws;
+	KpxStatus status;
+
+	(void) layout(ridge->p, ridge->d, ridge->workspace, &ws);
+	if (ridge->step == 0)
+	{
+		if (!isfinite(ws.total[0]) || !isfinite(ws.spread[0]))
+			return KPX_NOT_FINITE;
+		if (!(ws.total[0] > 0))
+			return KPX_BAD_ARGUMENT;
+		centre(ridge, &ws);
+	}
+	status = kpx_gram_basis_step(ridge->step++, ridge->p, ws.gram, ws.lapack, ws.diagonal, ws.basis);
+	if (status == KPX_OK)
+		rotate(ridge, &ws);
 	return status;
 }
 

@@ -31,6 +31,7 @@ typedef struct KpxRidge
 	int p; /* of content: 1..KPX_MAX_FACTORS */
 	int d; /* of factors: 1..KPX_MAX_FACTORS */
 	void *workspace; /* kpx_ridge_workspace_size bytes, 64-byte aligned */
+	int step; /* of kpx_ridge_factor */
 	/* results */
 	double lambda;
 	double slope;
@@ -43,7 +44,7 @@ extern KpxStatus kpx_ridge_begin(KpxRidge *ridge);
 /* Rows [rows_begin, rows_end): c (kpx_ld(p) floats a row), y (kpx_ld(d)), weight >= 0 a row. */
 extern void kpx_ridge_add(KpxRidge *ridge, const float *c, const float *y, const float *weight, size_t rows_begin,
 						  size_t rows_end);
-/* KPX_NOT_FINITE when a sum is not; KPX_BAD_ARGUMENT when the weights sum to 0. */
+/* To be called until it is not KPX_MORE. KPX_NOT_FINITE when a sum is not; KPX_BAD_ARGUMENT when the weights sum to 0. */
 extern KpxStatus kpx_ridge_factor(KpxRidge *ridge);
 extern void kpx_ridge_check(KpxRidge *ridge, const float *c, const float *y, const float *weight, size_t rows_begin,
 							size_t rows_end);

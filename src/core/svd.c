@@ -27,10 +27,12 @@ enum
 {
 	SKETCH,
 	ORTHONORMALIZE_GRAM, /* twice: round counts halves */
+	ORTHONORMALIZE_BASIS,
 	ORTHONORMALIZE_ROTATE,
 	FORWARD, /* left = a right */
 	BACKWARD, /* right = a' left */
 	FINAL_GRAM,
+	FINAL_BASIS,
 	FINAL_ROTATE_LEFT,
 	FINAL_ROTATE_RIGHT,
 	DONE
@@ -203,17 +205,13 @@ rotate_tile(KpxSvd *svd, const Workspace *ws, float *matrix, size_t rows)
 	return end == rows;
 }
 
-/* Eigenvectors of the Gram matrix to basis; each divided by the root of its eigenvalue when whiten. */
+/* Eigenvectors of the Gram matrix to basis; each divided by the root of its eigenvalue when whiten. KPX_MORE before the last step. */
 static KpxStatus
 basis(KpxSvd *svd, const Workspace *ws, bool whiten)
 {
 	size_t ld = kpx_ld(svd->sketch);
-	KpxStatus status;
+	KpxStatus status = kpx_gram_basis_step((int) svd->at++, svd->sketch, ws->gram, ws->lapack, ws->diagonal, ws->basis);
 
-	for (size_t i = 0; i < (size_t) svd->sketch * svd->sketch; i++)
-		if (!isfinite(ws->gram[i]))
-			return KPX_NOT_FINITE;
-	status = kpx_gram_basis(svd->sketch, ws->gram, ws->lapack, ws->diagonal, ws->basis);
 	if (status != KPX_OK)
 		return status;
 	for (int k = 0; k < svd->sketch && whiten; k++)
@@ -254,10 +252,13 @@ kpx_svd_step(KpxSvd *svd)
 				next(svd, ORTHONORMALIZE_GRAM);
 			break;
 		case ORTHONORMALIZE_GRAM:
-			if (!gram_tile(svd, &ws, svd->right, a->cols))
-				break;
+			if (gram_tile(svd, &ws, svd->right, a->cols))
+				next(svd, ORTHONORMALIZE_BASIS);
+			break;
+		case ORTHONORMALIZE_BASIS:
 			status = basis(svd, &ws, true);
-			next(svd, ORTHONORMALIZE_ROTATE);
+			if (status == KPX_OK)
+				next(svd, ORTHONORMALIZE_ROTATE);
 			break;
 		case ORTHONORMALIZE_ROTATE:
 			end = svd->at;
@@ -284,9 +285,13 @@ kpx_svd_step(KpxSvd *svd)
 				next(svd, ORTHONORMALIZE_GRAM);
 			break;
 		case FINAL_GRAM:
-			if (!gram_tile(svd, &ws, svd->left, a->rows))
-				break;
+			if (gram_tile(svd, &ws, svd->left, a->rows))
+				next(svd, FINAL_BASIS);
+			break;
+		case FINAL_BASIS:
 			status = basis(svd, &ws, false);
+			if (status != KPX_OK)
+				break;
 			take_singular(svd, &ws);
 			next(svd, FINAL_ROTATE_LEFT);
 			break;

@@ -36,50 +36,42 @@ kpx_count_terms(uint64_t *term, size_t n, uint32_t *count)
 	return kept;
 }
 
-/* The df that at most limit terms reach; run lengths of all are df. */
+/* The least df that at most limit terms reach. */
 static uint32_t
-least_common(const uint64_t *all, size_t n, uint32_t least, uint32_t most, size_t limit)
+least_common(const uint32_t *df, size_t n, uint32_t least, size_t limit)
 {
-	uint32_t low = least;
-	uint32_t high = most;
+	uint64_t low = least;
+	uint64_t high = UINT32_MAX;
 
 	while (low < high)
 	{
-		uint32_t middle = low + (high - low) / 2;
+		uint64_t middle = low + (high - low) / 2;
 		size_t terms = 0;
 
-		for (size_t i = 0, j; i < n; i = j)
-		{
-			for (j = i; j < n && all[j] == all[i]; j++)
-				;
-			terms += j - i >= middle && j - i <= most;
-		}
+		for (size_t i = 0; i < n; i++)
+			terms += df[i] >= middle;
 		if (terms <= limit)
 			high = middle;
 		else
 			low = middle + 1;
 	}
-	return low;
+	return (uint32_t) low;
 }
 
 size_t
-kpx_vocabulary_exact(uint64_t *all, size_t n, uint32_t least, uint32_t most, size_t limit, uint64_t *term, uint32_t *df)
+kpx_vocabulary_select(uint64_t *term, uint32_t *df, size_t n, uint32_t least, size_t limit)
 {
-	size_t terms = 0;
+	size_t kept = 0;
 
-	if (n > 1)
-		qsort(all, n, sizeof(uint64_t), compare_terms);
-	least = least_common(all, n, least, most, limit);
-	for (size_t i = 0, j; i < n && terms < limit; i = j)
+	least = least_common(df, n, least, limit);
+	for (size_t i = 0; i < n && kept < limit; i++)
 	{
-		for (j = i; j < n && all[j] == all[i]; j++)
-			;
-		if (j - i < least || j - i > most)
+		if (df[i] < least)
 			continue;
-		term[terms] = all[i];
-		df[terms++] = (uint32_t) (j - i);
+		term[kept] = term[i];
+		df[kept++] = df[i];
 	}
-	return terms;
+	return kept;
 }
 
 int64_t

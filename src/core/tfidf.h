@@ -2,8 +2,8 @@
  * tfidf.h
  *	  Terms of documents to weighted sparse rows: vocabulary, TF-IDF and BM25.
  *
- * A term is the 64-bit hash of its bytes (tokens.h). An exact vocabulary gives every term
- * a column of its own (among a million terms two share a hash with a chance of 3e-8); a
+ * A term is the 63-bit hash of its bytes (tokens.h). An exact vocabulary gives every term
+ * a column of its own (among a million terms two share a hash with a chance of 6e-8); a
  * hashed one maps terms to a fixed number of columns (Weinberger et al. 2009, "Feature
  * Hashing", without signs: counts stay counts).
  *
@@ -54,13 +54,11 @@ typedef struct KpxVocabulary
 extern size_t kpx_count_terms(uint64_t *term, size_t n, uint32_t *count);
 
 /*
- * The exact vocabulary of documents whose terms are each document's distinct ones, one
- * after the other: all[0..n) is sorted in place; terms in fewer than least or more than
- * most documents are dropped, and the commonest limit kept. term and df: room for as many
- * as there may be, at most limit. Returns the number of columns.
+ * The vocabulary of n distinct terms (increasing) with the documents each is in: terms in
+ * fewer than least documents are dropped, and so are the rarest until at most limit are
+ * left. Works in place; returns the number of columns.
  */
-extern size_t kpx_vocabulary_exact(uint64_t *all, size_t n, uint32_t least, uint32_t most, size_t limit, uint64_t *term,
-								   uint32_t *df);
+extern size_t kpx_vocabulary_select(uint64_t *term, uint32_t *df, size_t n, uint32_t least, size_t limit);
 
 /* Column of a term, or -1. */
 extern int64_t kpx_vocabulary_find(const KpxVocabulary *vocabulary, uint64_t term);

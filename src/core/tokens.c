@@ -339,7 +339,7 @@ kpx_term_hash(uint64_t field, const char *bytes, size_t length)
 
 	for (size_t i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char) bytes[i]) * UINT64_C(0x100000001B3);
-	return kpx_mix64(hash);
+	return kpx_mix64(hash) >> 1;
 }
 
 /* Sorted by bytes. */

@@ -50,7 +50,7 @@ extern int32_t kpx_utf8_decode(const char *text, size_t length, size_t *bytes);
 /* Lower case, narrow form, without accent; 0 for a combining mark, which is dropped. */
 extern uint32_t kpx_fold(uint32_t code);
 
-/* 64 bits that name a term; field tells words of one column from those of another. */
+/* 63 bits that name a term (it is never negative as int64); field tells words of one column from those of another. */
 extern uint64_t kpx_term_hash(uint64_t field, const char *bytes, size_t length);
 
 /* Whether a token is among the built-in English and Chinese function words. */

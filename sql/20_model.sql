@@ -126,7 +126,7 @@ COMMENT ON VIEW @extschema@.kpx_models IS 'trained models that the current role 
 
 CREATE VIEW @extschema@.kpx_modules AS
 SELECT m.name AS module, m.items_name AS items, m.item_id, m.title, m.text_columns, m.category, m.price, m.available,
-	m.repeat_after,
+	m.repeat_after, m.attributes, m.embeddings, m.text_search_config,
 	(SELECT pg_catalog.count(*) FROM kpx.event_source s WHERE s.module_id OPERATOR(pg_catalog.=) m.id) AS event_sources,
 	a.model_id AS active_model, mm.items AS trained_items, mm.users AS trained_users,
 	mm.interactions AS trained_interactions,

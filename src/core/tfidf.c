@@ -7,8 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-static int
-compare_terms(const void *a, const void *b)
+int
+kpx_compare_terms(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *) a;
 	uint64_t y = *(const uint64_t *) b;
@@ -22,7 +22,7 @@ kpx_count_terms(uint64_t *term, size_t n, uint32_t *count)
 	size_t kept = 0;
 
 	if (n > 1)
-		qsort(term, n, sizeof(uint64_t), compare_terms);
+		qsort(term, n, sizeof(uint64_t), kpx_compare_terms);
 	for (size_t i = 0; i < n; i++)
 	{
 		if (kept > 0 && term[kept - 1] == term[i])

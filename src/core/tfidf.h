@@ -47,6 +47,9 @@ typedef struct KpxVocabulary
 	double mean_length; /* terms a document */
 } KpxVocabulary;
 
+/* Order of two terms, for qsort and bsearch. */
+extern int kpx_compare_terms(const void *a, const void *b);
+
 /*
  * Adds up what a document has twice: term[0..n) is sorted, equal ones are merged, count[i]
  * becomes how often term i was there. Returns how many are left.

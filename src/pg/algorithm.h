@@ -80,6 +80,8 @@ struct KpxAlgorithm
 
 	/* The item's vector and its length; NULL (the function, too) when it has none. */
 	const float *(*vector)(const KpxModel *model, int part, uint32 item, int *length);
+
+	bool catalogue; /* its models have all items of the item tables, not only those of events */
 };
 
 extern const KpxAlgorithm kpx_ials;
@@ -87,6 +89,7 @@ extern const KpxAlgorithm kpx_ease;
 extern const KpxAlgorithm kpx_itemknn;
 extern const KpxAlgorithm kpx_transition;
 extern const KpxAlgorithm kpx_popular;
+extern const KpxAlgorithm kpx_content;
 
 /* The algorithm of this name; 22023 listing those there are. kpx_find_algorithm: NULL instead. */
 extern const KpxAlgorithm *kpx_algorithm(const char *name);

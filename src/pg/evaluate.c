@@ -85,7 +85,8 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 	params = kpx_params_parse(kpx_algorithm(PG_ARGISNULL(3) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(3))),
 							  PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4), kpx_module_names(modules, n), n);
 	seed = PG_ARGISNULL(6) ? 1 : (uint64) PG_GETARG_INT64(6);
-	want = (PG_ARGISNULL(5) ? kpx_split_needs(split, modules, n) : 0) | (wants_times(params) ? KPX_WANT_TIMES : 0);
+	want = (PG_ARGISNULL(5) ? kpx_split_needs(split, modules, n) : 0) | (wants_times(params) ? KPX_WANT_TIMES : 0) |
+		   (params->algorithm->catalogue ? KPX_WANT_CATALOGUE : 0);
 	data = kpx_ingest(modules, n, params->observed, want);
 	pairs = palloc0(sizeof(KpxPairs) * n);
 	if (PG_ARGISNULL(5))

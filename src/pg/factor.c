@@ -164,11 +164,12 @@ train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 			kpx_require_owner(modules[m]->owner, "module", modules[m]->name);
 	lock_name(name);
 	INSTR_TIME_SET_CURRENT(clock);
-	data = kpx_ingest(modules, n, params->observed, algorithm->times ? KPX_WANT_TIMES : 0);
+	data = kpx_ingest(modules, n, params->observed,
+					  (algorithm->times ? KPX_WANT_TIMES : 0) | (algorithm->catalogue ? KPX_WANT_CATALOGUE : 0));
 	report.read_seconds = seconds_since(&clock);
 	report.users = data->users;
 	report.interactions = data->offset[data->users];
-	if (report.interactions == 0)
+	if (report.interactions == 0 && !algorithm->catalogue)
 		ereport(NOTICE, (errmsg("there are no events: the model is empty and recommends nothing")));
 	model = kpx_fit(data, params, &fit);
 	report.train_seconds = seconds_since(&clock);

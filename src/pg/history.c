@@ -127,22 +127,6 @@ prepare(const char *sql, int n, Oid *types)
 	return plan;
 }
 
-/* ids of one kind as an array value of the kind's type. */
-static Datum
-id_array(KpxIdKind kind, const KpxId *ids, int n)
-{
-	Datum *elements = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
-	Oid type = kpx_id_kind_type(kind);
-	int16 length;
-	bool by_value;
-	char align;
-
-	for (int i = 0; i < n; i++)
-		elements[i] = kpx_id_to_datum(kind, ids[i], type);
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	return PointerGetDatum(construct_array(elements, n, type, length, by_value, align));
-}
-
 /* Weight of a history row; raises what ingest would. */
 static double
 row_weight(const KpxSource *source, double observed, Datum factor, bool factor_null, TimestampTz at, bool at_null)
@@ -333,7 +317,7 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 {
 	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
 	Entries entries = {CurrentMemoryContext, NULL, 0, 0};
-	Datum users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) : id_array(kind, users, n_users);
+	Datum users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) : kpx_id_array(kind, users, n_users);
 	size_t begin = 0;
 
 	SPI_connect();
@@ -476,7 +460,7 @@ kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n
 		module->available_plan = prepare(sql.data, 1, types);
 		SPI_keepplan(module->available_plan);
 	}
-	values[0] = id_array(kind, items, n);
+	values[0] = kpx_id_array(kind, items, n);
 	memset(keep, 0, sizeof(bool) * n);
 	if (SPI_execute_plan(module->available_plan, values, NULL, true, 0) != SPI_OK_SELECT)
 		ereport(ERROR,

@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/array.h"
 #include "utils/uuid.h"
 
 bool
@@ -90,6 +91,21 @@ kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value)
 					 errdetail("Ids have at most %d bytes.", KPX_MAX_ID_LENGTH)));
 	}
 	return id;
+}
+
+Datum
+kpx_id_array(KpxIdKind kind, const KpxId *ids, int n)
+{
+	Datum *elements = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
+	Oid type = kpx_id_kind_type(kind);
+	int16 length;
+	bool by_value;
+	char align;
+
+	for (int i = 0; i < n; i++)
+		elements[i] = kpx_id_to_datum(kind, ids[i], type);
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_array(elements, n, type, length, by_value, align));
 }
 
 char *

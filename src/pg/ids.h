@@ -49,6 +49,8 @@ extern Oid kpx_id_kind_type(KpxIdKind kind);
 extern KpxId kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value);
 /* An id as a value of type; 42804 when that is neither of the same kind nor text, 22003 when it does not fit. */
 extern Datum kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type);
+/* n ids of one kind as an array value of the kind's type. */
+extern Datum kpx_id_array(KpxIdKind kind, const KpxId *ids, int n);
 extern char *kpx_id_to_cstring(KpxIdKind kind, KpxId id);
 /* Reads text as an id of this kind; what the type's input function raises. */
 extern KpxId kpx_id_from_text(KpxIdKind kind, const char *text);

@@ -22,6 +22,7 @@
 #include "core/ingest.h"
 #include "core/rng.h"
 #include "idmap.h"
+#include "items.h"
 
 #define BLOCK_EVENTS (1 << 20)
 
@@ -553,6 +554,8 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 		r.item_base = data->item_base[m];
 		for (int s = 0; s < modules[m]->n_sources; s++)
 			read_source(&r, modules[m], &modules[m]->sources[s], observed[m]);
+		if (want & KPX_WANT_CATALOGUE)
+			kpx_items_add_ids(modules[m], r.items);
 		if ((uint64) data->item_base[m] + kpx_idmap_count(r.items) >= PG_INT32_MAX)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("more than %d items", PG_INT32_MAX - 1)));
 		data->item_base[m + 1] = data->item_base[m] + kpx_idmap_count(r.items);

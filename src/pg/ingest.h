@@ -38,6 +38,7 @@ typedef struct KpxData
 
 #define KPX_WANT_LAST 1 /* each user's last item a module */
 #define KPX_WANT_TIMES 2 /* the time of each interaction */
+#define KPX_WANT_CATALOGUE 4 /* items of the item tables, too, that no event has */
 
 /*
  * Reads all event sources of these modules as the current user. observed[m]

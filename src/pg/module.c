@@ -14,7 +14,9 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
+#include "parser/parse_coerce.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -203,6 +205,42 @@ column_list(ArrayType *array, Oid relation, void (*check)(Oid, const char *), co
 	return PointerGetDatum(construct_array(elements, n, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR));
 }
 
+/* An array of numbers, or a type that casts to one, as pgvector's vector does. */
+static void
+require_embedding_column(Oid relation, const char *column)
+{
+	Oid type = require_column(relation, column);
+	Oid function;
+
+	if (type != FLOAT4ARRAYOID && type != FLOAT8ARRAYOID &&
+		find_coercion_pathway(FLOAT4ARRAYOID, type, COERCION_EXPLICIT, &function) != COERCION_PATH_FUNC)
+		wrong_type(relation, column, type, "real[], double precision[] or a type with a cast to real[]");
+}
+
+/* The name of a text search configuration as it is found now, qualified; 42704. */
+static char *
+text_search_argument(FunctionCallInfo fcinfo, int n)
+{
+	char *name;
+	Oid config;
+	HeapTuple tuple;
+	Form_pg_ts_config form;
+	char *qualified;
+
+	if (PG_ARGISNULL(n))
+		return NULL;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
+	config = DatumGetObjectId(DirectFunctionCall1(regconfigin, CStringGetDatum(name)));
+	tuple = SearchSysCache1(TSCONFIGOID, ObjectIdGetDatum(config));
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("text search configuration \"%s\" does not exist", name)));
+	form = (Form_pg_ts_config) GETSTRUCT(tuple);
+	qualified = quote_qualified_identifier(get_namespace_name(form->cfgnamespace), NameStr(form->cfgname));
+	ReleaseSysCache(tuple);
+	return qualified;
+}
+
 static void
 check_any_column(Oid relation, const char *column)
 {
@@ -220,9 +258,11 @@ kpx_add_module(PG_FUNCTION_ARGS)
 	char *category = text_argument(fcinfo, 5, "category", false);
 	char *price = text_argument(fcinfo, 6, "price", false);
 	char *available = text_argument(fcinfo, 7, "available", false);
-	Oid types[] = {TEXTOID, NAMEOID, OIDOID, TEXTOID, NAMEOID, NAMEOID, NAMEARRAYOID, NAMEOID, NAMEOID, NAMEOID, INTERVALOID};
-	Datum values[11];
-	char nulls[12] = "           ";
+	Oid types[] = {TEXTOID, NAMEOID, OIDOID, TEXTOID, NAMEOID, NAMEOID, NAMEARRAYOID, NAMEOID, NAMEOID, NAMEOID, INTERVALOID,
+				   NAMEARRAYOID, NAMEARRAYOID, TEXTOID};
+	char *config = text_search_argument(fcinfo, 11);
+	Datum values[14];
+	char nulls[15] = "              ";
 	KpxCatalog catalog;
 	KpxRegistry *registry = kpx_registry();
 
@@ -256,12 +296,18 @@ kpx_add_module(PG_FUNCTION_ARGS)
 	values[9] = name_value(available, &nulls[9]);
 	nulls[10] = PG_ARGISNULL(8) ? 'n' : ' ';
 	values[10] = PG_ARGISNULL(8) ? (Datum) 0 : PG_GETARG_DATUM(8);
+	nulls[11] = PG_ARGISNULL(9) ? 'n' : ' ';
+	values[11] = PG_ARGISNULL(9) ? (Datum) 0 : column_list(PG_GETARG_ARRAYTYPE_P(9), items, check_any_column, "attributes");
+	nulls[12] = PG_ARGISNULL(10) ? 'n' : ' ';
+	values[12] = PG_ARGISNULL(10) ? (Datum) 0 : column_list(PG_GETARG_ARRAYTYPE_P(10), items, require_embedding_column, "embeddings");
+	nulls[13] = config ? ' ' : 'n';
+	values[13] = config ? CStringGetTextDatum(config) : (Datum) 0;
 
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute("INSERT INTO kpx.module (name, owner, items, items_name, item_id, title, text_columns,"
-						" category, price, available, repeat_after)"
-						" VALUES ($1, $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11)",
-						11, types, values, nulls, false);
+						" category, price, available, repeat_after, attributes, embeddings, text_search_config)"
+						" VALUES ($1, $2, $3::regclass, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+						14, types, values, nulls, false);
 	kpx_catalog_end(&catalog);
 	PG_RETURN_VOID();
 }

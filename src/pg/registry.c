@@ -16,6 +16,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -128,13 +129,33 @@ seconds(int row, int column, double otherwise)
 	return null ? otherwise : DatumGetFloat8(value);
 }
 
+/* A name[] column as C strings; none when NULL. */
+static char **
+keep_names(MemoryContext context, int row, int column, int *n)
+{
+	bool null;
+	Datum value = field(row, column, &null);
+	Datum *elements;
+	char **names;
+
+	*n = 0;
+	if (null)
+		return NULL;
+	deconstruct_array(DatumGetArrayTypeP(value), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &elements, NULL, n);
+	names = MemoryContextAlloc(context, sizeof(char *) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		names[i] = MemoryContextStrdup(context, NameStr(*DatumGetName(elements[i])));
+	return names;
+}
+
 static void
 load_modules(KpxRegistry *registry)
 {
 	bool null;
 
 	kpx_catalog_execute("SELECT m.id, m.name, m.owner, m.items::oid, m.items_name, m.item_id, m.available,"
-						" extract(epoch FROM m.repeat_after)::float8, a.model_id, m.category"
+						" extract(epoch FROM m.repeat_after)::float8, a.model_id,"
+						" m.title, m.category, m.price, m.text_columns, m.attributes, m.embeddings, m.text_search_config"
 						" FROM kpx.module m LEFT JOIN kpx.active_model a ON a.module_id = m.id ORDER BY m.id",
 						0, NULL, NULL, NULL, true);
 	registry->n_modules = (int) SPI_processed;
@@ -155,7 +176,13 @@ load_modules(KpxRegistry *registry)
 		m->active_model = DatumGetInt64(field(i, 9, &null));
 		if (null)
 			m->active_model = 0;
-		m->category = keep(registry->context, i, 10);
+		m->title = keep(registry->context, i, 10);
+		m->category = keep(registry->context, i, 11);
+		m->price = keep(registry->context, i, 12);
+		m->text_columns = keep_names(registry->context, i, 13, &m->n_text_columns);
+		m->attributes = keep_names(registry->context, i, 14, &m->n_attributes);
+		m->embeddings = keep_names(registry->context, i, 15, &m->n_embeddings);
+		m->text_search_config = keep(registry->context, i, 16);
 	}
 }
 

@@ -40,7 +40,17 @@ typedef struct KpxModule
 	char *items_name;
 	char *item_id;
 	char *available; /* or NULL */
+	/* What an item is (content.h): columns of the item table, all or none of them. */
+	char *title; /* or NULL */
 	char *category; /* or NULL */
+	char *price; /* or NULL */
+	int n_text_columns;
+	char **text_columns;
+	int n_attributes;
+	char **attributes;
+	int n_embeddings;
+	char **embeddings;
+	char *text_search_config; /* qualified name, or NULL */
 	double repeat_after; /* seconds; < 0 = never */
 	int64 active_model; /* 0 = none */
 	int n_sources;

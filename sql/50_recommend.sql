@@ -69,24 +69,24 @@ COMMENT ON FUNCTION @extschema@.kpx_recommend_for(anyarray, text, anycompatible,
 'kpx_recommend_for with item ids of another type than user ids, given by the witness item_type';
 
 CREATE FUNCTION @extschema@.kpx_similar(
-	item_id anyelement, module text, k integer DEFAULT 10, target text DEFAULT NULL, model bigint DEFAULT NULL)
+	item_id anyelement, module text, k integer DEFAULT 10, target text DEFAULT NULL, model bigint DEFAULT NULL, by text DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id anyelement, score real)
 AS 'MODULE_PATHNAME', 'kpx_similar' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_similar(anyelement, text, integer, text, bigint) IS
-'the k items of the target module (default: the same) whose factors are nearest to an item, by cosine';
+COMMENT ON FUNCTION @extschema@.kpx_similar(anyelement, text, integer, text, bigint, text) IS
+'the k items of the target module (default: the same) nearest to an item, by content, behaviour or both, as far as the model has them';
 
 CREATE FUNCTION @extschema@.kpx_similar(
-	item_id anyelement, module text, item_type anycompatible, k integer DEFAULT 10, target text DEFAULT NULL, model bigint DEFAULT NULL)
+	item_id anyelement, module text, item_type anycompatible, k integer DEFAULT 10, target text DEFAULT NULL, model bigint DEFAULT NULL, by text DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id anycompatible, score real)
 AS 'MODULE_PATHNAME', 'kpx_similar_typed' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_similar(anyelement, text, anycompatible, integer, text, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_similar(anyelement, text, anycompatible, integer, text, bigint, text) IS
 'kpx_similar for a target module whose item ids have another type, given by the witness item_type';
 
 CREATE FUNCTION @extschema@.kpx_similar(
-	item_id text, module text, k integer DEFAULT 10, target text DEFAULT NULL, model bigint DEFAULT NULL)
+	item_id text, module text, k integer DEFAULT 10, target text DEFAULT NULL, model bigint DEFAULT NULL, by text DEFAULT NULL)
 RETURNS TABLE (rank integer, item_id text, score real)
 AS 'MODULE_PATHNAME', 'kpx_similar_text' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
-COMMENT ON FUNCTION @extschema@.kpx_similar(text, text, integer, text, bigint) IS
+COMMENT ON FUNCTION @extschema@.kpx_similar(text, text, integer, text, bigint, text) IS
 'kpx_similar for untyped literals: ids are read and returned as text';
 
 CREATE FUNCTION @extschema@.kpx_score(

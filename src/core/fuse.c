@@ -21,18 +21,20 @@ kpx_quantile_knots(const double *value, size_t n, double *knot)
 	return knots;
 }
 
-float
-kpx_knot_position(const double *knot, int n, double x, int *at)
+void
+kpx_rank_point(const double *knot, int n, double x, float point[2])
 {
+	double t = 0;
 	int k = 0;
 
-	*at = 0;
-	if (n < 2 || x <= knot[0])
-		return 0;
 	while (k + 2 < n && x >= knot[k + 1])
 		k++;
-	*at = k;
-	return x >= knot[k + 1] ? 1 : (float) ((x - knot[k]) / (knot[k + 1] - knot[k]));
+	if (x >= knot[k + 1])
+		t = 1;
+	else if (x > knot[0])
+		t = (k + (x - knot[k]) / (knot[k + 1] - knot[k])) / (n - 1);
+	point[0] = (float) cos(3.14159265358979323846 * t);
+	point[1] = (float) sin(3.14159265358979323846 * t);
 }
 
 KpxStatus

@@ -2,9 +2,10 @@
  * fuse.h
  *	  Numbers and embeddings of items made comparable, and several modalities made one vector.
  *
- * A number is encoded by where it lies between quantiles of its column (knots): a soft
- * one-hot over them, so that near values are alike, whatever the scale, and no outlier
- * counts for more than its rank. An embedding is centred by its column's mean, which takes
+ * A number is encoded by its rank t in 0..1 among its column's, found from quantiles (knots),
+ * as a point (cos pi t, sin pi t) on a half circle: the cosine of two numbers falls from 1 to
+ * -1 with the difference of their ranks, whatever the scale, and no outlier counts for more
+ * than its rank. An embedding is centred by its column's mean, which takes
  * out the direction that all of them share. Each modality of an item is a vector of length
  * 1 or, when the item lacks it, 0; fused is
  *
@@ -26,8 +27,8 @@
  */
 extern int kpx_quantile_knots(const double *value, size_t n, double *knot);
 
-/* Where x lies: weight 1 - f on knot *at and f on the one behind it. x outside counts as the end. */
-extern float kpx_knot_position(const double *knot, int n, double x, int *at);
+/* The point of x on the half circle; n >= 2. x outside the knots counts as the end. */
+extern void kpx_rank_point(const double *knot, int n, double x, float point[2]);
 
 /* What is wrong with an embedding of n numbers: KPX_NOT_FINITE, KPX_BAD_ARGUMENT when all are 0. */
 extern KpxStatus kpx_embedding_check(const float *x, size_t n);

@@ -157,3 +157,11 @@ kpx_rank(const float *score, size_t n, const uint8_t *excluded, uint32_t item)
 			rank++;
 	return rank;
 }
+
+void
+kpx_mean_score(float *a, const float *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		a[i] = isnan(a[i]) ? b[i] : isnan(b[i]) ? a[i]
+												: (a[i] + b[i]) / 2;
+}

@@ -35,6 +35,9 @@ extern void kpx_scores_batch(const float *items, size_t ld, size_t rows, const f
  */
 extern void kpx_cosines(const float *matrix, size_t ld, size_t item, size_t begin, size_t end, float *score);
 
+/* a[i] := (a[i] + b[i]) / 2, or the one of them that is not NaN. */
+extern void kpx_mean_score(float *a, const float *b, size_t n);
+
 /*
  * The k best of score[0..n) to hits, best first; returns how many (min(k, items
  * not excluded)). excluded: bitmap of n bits (bit i of byte i/8, least significant

@@ -81,6 +81,7 @@ struct KpxAlgorithm
 	/* The item's vector and its length; NULL (the function, too) when it has none. */
 	const float *(*vector)(const KpxModel *model, int part, uint32 item, int *length);
 
+	/* Defaults: none of these. */
 	bool catalogue; /* its models have all items of the item tables, not only those of events */
 };
 

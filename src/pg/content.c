@@ -39,6 +39,15 @@ kpx_content_part(const KpxModel *model)
 }
 
 int
+kpx_behaviour_part(const KpxModel *model)
+{
+	for (int p = 0; p < model->n_parts; p++)
+		if (model->part[p].algorithm != &kpx_content && model->part[p].algorithm != &kpx_popular)
+			return p;
+	return -1;
+}
+
+int
 kpx_content_dim(const KpxModel *model, int part)
 {
 	return (int) model->part[part].number[DIM];
@@ -61,7 +70,6 @@ turn(int dim, const float *basis, uint32 items, float *vectors)
 		CHECK_FOR_INTERRUPTS();
 		kpx_rotate_rows(dim, basis, i, Min(i + KPX_ROTATE_ROWS, items), scratch, vectors);
 	}
-	pfree(scratch);
 }
 
 /* The eigenvectors of the vectors' Gram matrix; vectors are turned into them. */
@@ -89,9 +97,6 @@ to_gram_basis(int dim, uint32 items, float *vectors, float *diagonal, float *bas
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the items' content holds numbers that are too extreme")));
 	turn(dim, basis, items, vectors);
-	pfree(gram);
-	pfree(workspace);
-	pfree(scratch);
 }
 
 static void

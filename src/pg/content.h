@@ -11,6 +11,9 @@
 /* The part of a model that is of algorithm "content", or -1. */
 extern int kpx_content_part(const KpxModel *model);
 
+/* The first part that knows items by what users did with them, or -1. */
+extern int kpx_behaviour_part(const KpxModel *model);
+
 /* Numbers of a content vector of this part. */
 extern int kpx_content_dim(const KpxModel *model, int part);
 

@@ -3,8 +3,8 @@
  *	  From what items are to vectors: what is learned of a catalogue, and its use.
  *
  * Text: terms weighted by TF-IDF or BM25 and by their coherence, reduced by randomized SVD.
- * Attributes: one-hot, numbers by soft one-hot over quantiles; reduced likewise when there
- * are many values. Embeddings: centred, reduced when they are long. Then fused (core/fuse.h).
+ * Attributes: one-hot, numbers by their rank; reduced likewise when there are many values.
+ * Embeddings: centred, reduced when they are long. Then fused (core/fuse.h).
  * Old and new items are encoded by the same code: vectors are rows times what was learned.
  */
 #include "content_encode.h"
@@ -375,7 +375,7 @@ fit_knots(KpxEncoder *e, const KpxContent *content)
 	}
 }
 
-/* The item's categories and soft one-hot numbers as terms and values; returns how many. */
+/* The item's categories and numbers as terms and values; returns how many. */
 static size_t
 attribute_terms(const KpxEncoder *e, const KpxContent *content, uint32 item, uint64 *term, float *value)
 {
@@ -391,23 +391,18 @@ attribute_terms(const KpxEncoder *e, const KpxContent *content, uint32 item, uin
 	{
 		double x = content->numbers[c].value[item];
 		const KpxKnots *knots = NULL;
-		float f;
-		float norm;
-		int at;
+		float point[2];
 
 		for (int k = 0; k < e->n_knots && knots == NULL; k++)
 			if (strcmp(e->knots[k].name, content->numbers[c].name) == 0)
 				knots = &e->knots[k];
 		if (knots == NULL || isnan(x) || knots->n < 2)
 			continue;
-		f = kpx_knot_position(knots->knot, knots->n, x, &at);
-		norm = sqrtf(f * f + (1 - f) * (1 - f));
+		kpx_rank_point(knots->knot, knots->n, x, point);
 		for (int k = 0; k < 2; k++)
 		{
-			int knot = at + k;
-
-			term[n] = kpx_term_hash(kpx_term_hash(2, knots->name, strlen(knots->name)), (const char *) &knot, sizeof(knot));
-			value[n++] = (k ? f : 1 - f) / norm;
+			term[n] = kpx_term_hash(kpx_term_hash(2, knots->name, strlen(knots->name)), (const char *) &k, sizeof(k));
+			value[n++] = point[k];
 		}
 	}
 	return n;

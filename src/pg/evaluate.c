@@ -77,6 +77,7 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"modules\" must not be NULL")));
 	modules = kpx_modules_argument(PG_GETARG_ARRAYTYPE_P(0), kpx_registry(), &n);
+	kpx_require_sources(modules, n);
 	k = PG_ARGISNULL(1) ? 10 : PG_GETARG_INT32(1);
 	if (k < 1)
 		ereport(ERROR,

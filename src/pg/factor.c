@@ -67,13 +67,19 @@ kpx_modules_argument(ArrayType *array, KpxRegistry *registry, int *n)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("argument \"modules\" names \"%s\" twice", modules[i]->name)));
-		if (modules[i]->n_sources == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("module \"%s\" has no event source", modules[i]->name),
-					 errhint("Register one with kpx_add_events.")));
 	}
 	return modules;
+}
+
+void
+kpx_require_sources(KpxModule **modules, int n)
+{
+	for (int m = 0; m < n; m++)
+		if (modules[m]->n_sources == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("module \"%s\" has no event source", modules[m]->name),
+					 errhint("Register one with kpx_add_events.")));
 }
 
 char **
@@ -158,6 +164,8 @@ train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 	instr_time clock;
 
 	PreventCommandIfReadOnly("kpx_train()");
+	if (!algorithm->catalogue)
+		kpx_require_sources(modules, n);
 	check_name(name);
 	if (activate)
 		for (int m = 0; m < n; m++)

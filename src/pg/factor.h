@@ -8,8 +8,10 @@
 #include "registry.h"
 #include "utils/array.h"
 
-/* Registered modules, each with an event source, of a text[] argument. Errors: 42704, 22023, 22004, 55000. */
+/* Registered modules of a text[] argument. Errors: 42704, 22023, 22004. */
 extern KpxModule **kpx_modules_argument(ArrayType *array, KpxRegistry *registry, int *n);
+/* 55000 when one has no event source. */
+extern void kpx_require_sources(KpxModule **modules, int n);
 extern char **kpx_module_names(KpxModule **modules, int n);
 
 #endif /* KPX_PG_FACTOR_H */

@@ -11,7 +11,6 @@ test_knots(void)
 	double value[101];
 	double knot[KPX_KNOTS];
 	double same[5] = {3, 3, 3, 3, 3};
-	int at;
 
 	for (int i = 0; i <= 100; i++)
 		value[i] = i * i;
@@ -20,17 +19,19 @@ test_knots(void)
 	CHECK_NEAR(knot[4], 2500, 0);
 	CHECK_NEAR(knot[8], 10000, 0);
 	CHECK_EQ(kpx_quantile_knots(same, 5, knot), 1);
-	CHECK_NEAR(kpx_knot_position(knot, 1, 7, &at), 0, 0);
-	CHECK_EQ(at, 0);
 	CHECK_EQ(kpx_quantile_knots(value, 0, knot), 0);
 	(void) kpx_quantile_knots(value, 101, knot);
 	for (double x = -5; x < 11000; x += 13.7)
 	{
-		float f = kpx_knot_position(knot, KPX_KNOTS, x, &at);
-		double back = knot[at] + f * (at + 1 < KPX_KNOTS ? knot[at + 1] - knot[at] : 0);
+		float point[2];
+		double t = 0;
 
-		CHECK(f >= 0 && f <= 1 && at >= 0 && at + 1 < KPX_KNOTS);
-		CHECK_NEAR(back, fmin(10000, fmax(0, x)), 1e-5);
+		for (int k = 0; k + 1 < KPX_KNOTS; k++)
+			if (x > knot[k])
+				t = (k + fmin(1, (x - knot[k]) / (knot[k + 1] - knot[k]))) / (KPX_KNOTS - 1);
+		kpx_rank_point(knot, KPX_KNOTS, x, point);
+		CHECK_NEAR(atan2(point[1], point[0]) / M_PI, t, 1e-6);
+		CHECK_NEAR(point[0] * point[0] + point[1] * point[1], 1, 1e-6);
 	}
 }
 

@@ -129,9 +129,23 @@ test_cosines(int factors, size_t rows, size_t item)
 	free(score);
 }
 
+static void
+test_mean(void)
+{
+	float a[4] = {1, NAN, 3, NAN};
+	const float b[4] = {2, 5, NAN, NAN};
+
+	kpx_mean_score(a, b, 4);
+	CHECK_NEAR(a[0], 1.5, 0);
+	CHECK_NEAR(a[1], 5, 0);
+	CHECK_NEAR(a[2], 3, 0);
+	CHECK(isnan(a[3]));
+}
+
 int
 main(void)
 {
+	test_mean();
 	static const size_t sizes[] = {1, 7, 15, 16, 17, 100, 1000, 4096};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)

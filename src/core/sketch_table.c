@@ -18,7 +18,7 @@ size_t
 kpx_sketch_bytes(const KpxSketchShape *shape)
 {
 	size_t bytes = sizeof(KpxSketch) + shape->modules * sizeof(Module) + shape->kinds * sizeof(Kind) +
-				   shape->features * (sizeof(Feature) + 2 * sizeof(uint32_t)) + shape->minima * sizeof(Minima) + shape->names;
+				   shape->features * (sizeof(Feature) + 2 * sizeof(uint32_t)) + shape->minima * sizeof(Minima) + ((shape->names + 7) & ~UINT32_C(7));
 
 	return (bytes + 7) & ~(size_t) 7;
 }
@@ -131,7 +131,7 @@ fill_block(KpxSketchShape *shape)
 	more = (block - bytes) / (sizeof(Feature) + 2 * sizeof(uint32_t) + name);
 	shape->features += (uint32_t) more;
 	bytes = kpx_sketch_bytes(shape);
-	shape->names += (uint32_t) (block - bytes);
+	shape->names += (uint32_t) (block - bytes) & ~UINT32_C(7);
 }
 
 /*

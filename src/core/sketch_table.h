@@ -2,10 +2,10 @@
  * sketch_table.h
  *	  Inside a sketch: its tables, for sketch.c, sketch_merge.c and sketch_table.c only.
  *
- * The block: header, modules, kinds, features, slots of the index over features, minima,
- * names. Names of modules and kinds come first among the names, so that counting an event
- * touches few cache lines. Features refer to their names by offset, slots to features by
- * number + 1.
+ * The block: header, modules, kinds, names, slots of the index over features, features,
+ * minima. What every event touches comes first, also among the names those of modules and
+ * kinds: few cache lines, one after the other. Features refer to their names by offset,
+ * slots to features by number + 1.
  */
 #ifndef KPX_SKETCH_TABLE_H
 #define KPX_SKETCH_TABLE_H
@@ -68,10 +68,10 @@ struct KpxSketch
 {
 	KpxSketchShape shape; /* room */
 	KpxSketchShape used; /* of it */
-	KpxSketchShape wanted;
 	int64_t half_life;
 	int64_t exponent; /* weights are sums / 2^exponent */
 	int64_t newest; /* the exponent to finish with */
+	KpxSketchShape wanted;
 	bool dated; /* any weight with a time so far */
 };
 
@@ -87,29 +87,29 @@ kinds_of(const KpxSketch *s)
 	return (Kind *) (modules_of(s) + s->shape.modules);
 }
 
-static inline Feature *
-features_of(const KpxSketch *s)
+static inline char *
+names_of(const KpxSketch *s)
 {
-	return (Feature *) (kinds_of(s) + s->shape.kinds);
+	return (char *) (kinds_of(s) + s->shape.kinds);
 }
 
 /* Twice as many slots as features. */
 static inline uint32_t *
 slots_of(const KpxSketch *s)
 {
-	return (uint32_t *) (features_of(s) + s->shape.features);
+	return (uint32_t *) (names_of(s) + ((s->shape.names + 7) & ~UINT32_C(7)));
+}
+
+static inline Feature *
+features_of(const KpxSketch *s)
+{
+	return (Feature *) (slots_of(s) + 2 * s->shape.features);
 }
 
 static inline Minima *
 minima_of(const KpxSketch *s)
 {
-	return (Minima *) (slots_of(s) + 2 * s->shape.features);
-}
-
-static inline char *
-names_of(const KpxSketch *s)
-{
-	return (char *) (minima_of(s) + s->shape.minima);
+	return (Minima *) (features_of(s) + s->shape.features);
 }
 
 /* Appends a name; there must be room. */

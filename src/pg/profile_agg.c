@@ -196,6 +196,8 @@ add_row(FunctionCallInfo fcinfo, bool many)
 	double weight;
 	int64 half_life;
 
+	if (sketch)
+		kpx_sketch_prefetch(sketch);
 	if (!row_event(fcinfo, &event, &weight))
 	{
 		if (sketch == NULL)

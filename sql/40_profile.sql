@@ -193,3 +193,17 @@ RETURNS jsonb
 AS 'MODULE_PATHNAME', 'kpx_user_profile_text' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 COMMENT ON FUNCTION @extschema@.kpx_user_profile(text, text[], interval) IS
 'kpx_user_profile for untyped literals';
+
+CREATE FUNCTION @extschema@.kpx_similar_users(user_id anyelement, k integer DEFAULT 10, modules text[] DEFAULT NULL,
+	half_life interval DEFAULT '90 days', model bigint DEFAULT NULL)
+RETURNS TABLE (rank integer, user_id anyelement, similarity double precision, interests double precision, factors double precision)
+AS 'MODULE_PATHNAME', 'kpx_similar_users' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.kpx_similar_users(anyelement, integer, text[], interval, bigint) IS
+'the k users most like a user, by the cosines of their interests and of their folded-in factors';
+
+CREATE FUNCTION @extschema@.kpx_similar_users(user_id text, k integer DEFAULT 10, modules text[] DEFAULT NULL,
+	half_life interval DEFAULT '90 days', model bigint DEFAULT NULL)
+RETURNS TABLE (rank integer, user_id text, similarity double precision, interests double precision, factors double precision)
+AS 'MODULE_PATHNAME', 'kpx_similar_users_text' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.kpx_similar_users(text, integer, text[], interval, bigint) IS
+'kpx_similar_users for untyped literals: ids are read and returned as text';

@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -118,7 +119,7 @@ put_kind(ReturnSetInfo *rsinfo, const KpxProfile *profile, const KpxProfileModul
 	nulls[5] = kind->dated < 2 || !(weeks > 0);
 	values[5] = Float8GetDatum(nulls[5] ? 0 : (double) (kind->dated - 1) / weeks);
 	nulls[6] = nulls[7] = kind->values == 0;
-	values[6] = NumericGetDatum(int64_div_fast_to_numeric(kind->value, 6));
+	values[6] = DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(int64_div_fast_to_numeric(kind->value, 6)));
 	values[7] = Float8GetDatum(nulls[7] ? 0 : (double) kind->value / KPX_PROFILE_UNIT / (double) kind->values);
 	nulls[8] = nulls[9] = kind->durations == 0;
 	values[8] = Float8GetDatum((double) kind->duration / KPX_PROFILE_UNIT);

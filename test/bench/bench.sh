@@ -85,6 +85,22 @@ answers() {
 	row "$1: kpx_recommend_for, 5,000 users" "$(awk "BEGIN { printf \"%.0f users/s\", 5000 / $batch }")" "one session, k = 10"
 }
 
+# One profile a user from all events, as they lie and sorted by user; beside the same query that only counts.
+profiles() {
+	local count profile sorted one events=$2 settings="SET max_parallel_workers_per_gather = 0; SET work_mem = '2GB'; SET jit = off;"
+	local arguments="'$1', 'purchase', 'item:$1/' || item_id, 1, NULL, at, '90 days'"
+	$PSQL -c "CREATE TABLE bench.by_user AS SELECT * FROM bench.\"$1\" ORDER BY user_id, at; VACUUM ANALYZE bench.by_user"
+	count=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT count(n) FROM (SELECT user_id, count('item:$1/' || item_id) n FROM bench.\"$1\" GROUP BY 1) x;"; done | median)
+	profile=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT count(p) FROM (SELECT user_id, kpx_profile_agg($arguments) p FROM bench.\"$1\" GROUP BY 1) x;"; done | median)
+	sorted=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT count(p) FROM (SELECT user_id, kpx_profile_agg($arguments) p FROM bench.by_user GROUP BY 1) x;"; done | median)
+	one=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT kpx_profile_agg($arguments) p FROM bench.\"$1\";"; done | median)
+	row "$1: kpx_profile_agg, one group" "$(awk "BEGIN { printf \"%.2f M events/s\", $events / $one / 1e6 }")" "one process, $(awk "BEGIN { printf \"%.2f\", $one }") s"
+	row "$1: kpx_profile_agg by user, rows in order of users" "$(awk "BEGIN { printf \"%.2f M events/s\", $events / $sorted / 1e6 }")" "one process, $(awk "BEGIN { printf \"%.2f\", $sorted }") s"
+	row "$1: kpx_profile_agg by user, rows in random order" "$(awk "BEGIN { printf \"%.2f M events/s\", $events / $profile / 1e6 }")" \
+		"$(awk "BEGIN { printf \"%.2f s; count() of the same features by user needs %.2f s\", $profile, $count }")"
+	$PSQL -c "DROP TABLE bench.by_user"
+}
+
 # How late statement_timeout takes effect, in any phase: milliseconds beyond the timeout.
 cancelling() {
 	for timeout in $(seq 50 150 "$2"); do
@@ -113,6 +129,7 @@ size() {
 	row "$1: distinct user-item pairs" "$($PSQL -c "SELECT sum(n) / 2 FROM bench.\"$1_lengths\"")" "$2 users, $3 items, $4 events"
 	ingest "$1" "$4"
 	training "$1"
+	profiles "$1" "$4"
 	answers "$1" "$2" "$3"
 	cancelling "$1" 3000
 }

@@ -8,6 +8,13 @@ SELECT at::date, module, title FROM (
 	UNION ALL SELECT 'jobs', job_id, applied_at FROM app.applications WHERE user_id = 42) e
 JOIN app.titles USING (module, item_id) ORDER BY at DESC LIMIT 12;
 
+\echo 'The profile of user 42 across the platform: attributes, behaviour, interests'
+SELECT key AS attribute, value FROM jsonb_each_text(kpx_user_profile(42::bigint)->'basic') ORDER BY 1;
+SELECT module, kind, events, last_at::date, round(per_week::numeric, 2) AS "per week", value AS paid, items AS "different items"
+FROM kpx_profiles(NULL::bigint) p, kpx_behaviour(p.profile) WHERE user_id = 42;
+SELECT coalesce((SELECT module || ': ' || title FROM app.titles WHERE feature = 'item:' || module || '/' || item_id), feature) AS interest, round(weight::numeric, 2) AS weight
+FROM jsonb_to_recordset(kpx_user_profile(42::bigint)->'interests') i(feature text, weight float8) ORDER BY i.weight DESC, 1 LIMIT 8;
+
 \echo 'What kpx_recommend(42, module, 3) says, in each module:'
 SELECT m.module, r.rank, t.title, round(r.score::numeric, 3) AS score, app.because(r.reason) AS reason
 FROM unnest(ARRAY['courses', 'products', 'videos', 'posts', 'jobs']) WITH ORDINALITY m(module, n)

@@ -1,0 +1,276 @@
+/*
+ * audience.c
+ *	  kpx_audience: the users most likely to want an item.
+ *
+ * Users come one after the other in order of their ids and are taken in batches: their
+ * histories are read as the caller, folded in and scored with the item, as kpx_score does.
+ * Where the active policy names a consent relation, only the histories of modules count that
+ * the user lets speak for this one.
+ */
+#include "kpxrec.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "policy.h"
+#include "request.h"
+#include "users.h"
+
+#define USERS_A_BATCH 256
+
+typedef struct Audience
+{
+	KpxRequest q;
+	KpxPolicy *policy;
+	KpxIdKind kind;
+	uint32 item; /* in the model */
+	bool keep_seen;
+	KpxBestUsers best;
+	MemoryContext context; /* of one batch */
+	KpxId users[USERS_A_BATCH];
+	int n;
+} Audience;
+
+/* Number of this id among the batch's, which increase; -1. */
+static int
+user_number(const Audience *a, KpxId id)
+{
+	int low = 0;
+	int high = a->n;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+		int order = kpx_id_compare(a->kind, a->users[middle], id);
+
+		if (order == 0)
+			return middle;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}
+
+static Datum
+user_array(const Audience *a)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(a->n, 1));
+	Oid type = kpx_id_kind_type(a->kind);
+	int16 length;
+	bool by_value;
+	char align;
+
+	for (int u = 0; u < a->n; u++)
+		elements[u] = kpx_id_to_datum(a->kind, a->users[u], type);
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_array(elements, a->n, type, length, by_value, align));
+}
+
+/* allowed[u * n_modules + m]: module m of the model may speak for the item's module. */
+static bool *
+read_consent(const Audience *a)
+{
+	static const char *const kinds[] = {"int8", "uuid", "text"};
+	int n_modules = a->q.model->n_modules;
+	bool *allowed = palloc0(sizeof(bool) * n_modules * Max(a->n, 1));
+	Oid types[] = {TEXTOID, get_array_type(kpx_id_kind_type(a->kind))};
+	Datum values[] = {CStringGetTextDatum(a->q.target->name), user_array(a)};
+
+	SPI_connect();
+	if (SPI_execute_with_args(psprintf("SELECT c.user_id::pg_catalog.%s, c.source::pg_catalog.text FROM %s c"
+									   " WHERE c.target::pg_catalog.text OPERATOR(pg_catalog.=) $1 AND c.user_id OPERATOR(pg_catalog.=) ANY ($2)",
+									   kinds[a->kind], kpx_relation_sql(a->policy->consent, a->policy->consent_name, "policy", "consent")),
+							  2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read the consent relation %s", a->policy->consent_name)));
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool null;
+		Datum user = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &null);
+		char *source = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
+		int u;
+
+		if (null || source == NULL)
+			continue;
+		if (a->kind == KPX_ID_TEXT)
+			user = PointerGetDatum(PG_DETOAST_DATUM_PACKED(user));
+		u = user_number(a, kpx_id_from_datum(a->kind, kpx_id_kind_type(a->kind), user));
+		for (int m = 0; u >= 0 && m < n_modules; m++)
+			if (strcmp(a->q.model->modules[m].name, source) == 0)
+				allowed[u * n_modules + m] = true;
+	}
+	SPI_finish();
+	for (int u = 0; u < a->n; u++)
+		for (int m = 0; m < n_modules; m++)
+			if (&a->q.model->modules[m] == a->q.target)
+				allowed[u * n_modules + m] = true;
+	return allowed;
+}
+
+/* Takes the interactions of modules that may not speak out of a history. */
+static void
+keep_allowed(KpxHistory *history, const KpxModel *model, const bool *allowed)
+{
+	uint32 n = 0;
+	int m = 0;
+
+	for (uint32 i = 0; i < history->n; i++)
+	{
+		while (history->index[i] >= model->modules[m].base + model->modules[m].items)
+			m++;
+		if (!allowed[m])
+			continue;
+		history->index[n] = history->index[i];
+		history->weight[n] = history->weight[i];
+		if (history->time)
+			history->time[n] = history->time[i];
+		n++;
+	}
+	history->n = n;
+}
+
+static bool
+hides(const KpxHistory *history, uint32 item)
+{
+	for (uint32 i = 0; i < history->n_hidden; i++)
+		if (history->hidden[i] == item)
+			return true;
+	return false;
+}
+
+static void
+score_batch(Audience *a)
+{
+	MemoryContext old = MemoryContextSwitchTo(a->context);
+	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, a->users, a->n, a->kind);
+	bool *allowed = OidIsValid(a->policy->consent) ? read_consent(a) : NULL;
+
+	for (int u = 0; u < a->n; u++)
+	{
+		KpxTaste taste = {.has_user = true, .user = a->users[u], .user_kind = a->kind, .history = histories[u]};
+		float score;
+
+		CHECK_FOR_INTERRUPTS();
+		if (allowed)
+			keep_allowed(&taste.history, a->q.model, allowed + u * a->q.model->n_modules);
+		if (!a->keep_seen && hides(&taste.history, a->item))
+			continue;
+		kpx_request_fold_in(&a->q, &taste);
+		if (taste.state == NULL)
+			continue;
+		kpx_model_score(a->q.model, taste.state, a->item, a->item + 1, &score);
+		if (!isnan(score))
+			kpx_best_users_offer(&a->best, a->users[u], score, NULL);
+	}
+	a->n = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(a->context);
+}
+
+static void
+take_user(void *state, KpxId user)
+{
+	Audience *a = state;
+	MemoryContext old = MemoryContextSwitchTo(a->context);
+
+	a->users[a->n++] = kpx_id_copy(user);
+	MemoryContextSwitchTo(old);
+	if (a->n == USERS_A_BATCH)
+		score_batch(a);
+}
+
+/* Modules of the model that are registered. */
+static KpxModule **
+model_modules(const KpxRequest *q, int *n)
+{
+	KpxModule **modules = palloc(sizeof(KpxModule *) * Max(q->model->n_modules, 1));
+
+	*n = 0;
+	for (int m = 0; m < q->model->n_modules; m++)
+	{
+		KpxModule *module = kpx_find_module_by_id(q->registry, q->model->modules[m].module_id);
+
+		if (module)
+			modules[(*n)++] = module;
+	}
+	return modules;
+}
+
+static void
+put_users(FunctionCallInfo fcinfo, const Audience *a, Oid user_type)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	for (int i = 0; i < a->best.n; i++)
+	{
+		Datum values[3] = {Int32GetDatum(i + 1), kpx_id_to_datum(a->kind, a->best.users[i].id, user_type),
+						   Float4GetDatum((float4) a->best.users[i].score)};
+		bool nulls[3] = {false};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}
+
+/* first: number of the argument k. */
+static Datum
+audience(FunctionCallInfo fcinfo, int first, Oid user_type, bool from_text)
+{
+	Audience *a = palloc0(sizeof(Audience));
+	Oid item_type = from_text ? TEXTOID : get_fn_expr_argtype(fcinfo->flinfo, 0);
+	KpxIdKind wanted;
+	KpxModule **modules;
+	int n;
+	int64 item;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	kpx_request_open(&a->q, kpx_text_argument(fcinfo, 1, "module"), fcinfo, first + 3);
+	a->best.k = kpx_count_argument(fcinfo, first, "k", 100, 1);
+	a->best.context = CurrentMemoryContext;
+	a->keep_seen = !PG_ARGISNULL(first + 2) && PG_GETARG_BOOL(first + 2);
+	a->policy = kpx_policy(0);
+	a->kind = kpx_model_user_kind(a->q.registry, a->q.model);
+	if (!kpx_id_kind(user_type, &wanted) || (wanted != a->kind && wanted != KPX_ID_TEXT))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("users have %s ids, the answer would have type %s", kpx_id_kind_name(a->kind), format_type_be(user_type)),
+				 errhint("Pass a witness of the right type: user_type => NULL::%s.", format_type_be(kpx_id_kind_type(a->kind)))));
+	item = kpx_ids_find(&a->q.target->ids, kpx_id_argument(PG_GETARG_DATUM(0), item_type, a->q.target->ids.kind, from_text, "item_id"));
+	if (item < 0)
+		return (Datum) 0;
+	a->item = a->q.target->base + (uint32) item;
+	a->context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec audience", ALLOCSET_DEFAULT_SIZES);
+	modules = model_modules(&a->q, &n);
+	kpx_users_read(modules, n, PG_ARGISNULL(first + 1) ? InvalidOid : PG_GETARG_OID(first + 1), a->kind, take_user, a);
+	score_batch(a);
+	kpx_best_users_sort(&a->best);
+	put_users(fcinfo, a, user_type);
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(kpx_audience);
+Datum
+kpx_audience(PG_FUNCTION_ARGS)
+{
+	return audience(fcinfo, 2, get_fn_expr_argtype(fcinfo->flinfo, 0), false);
+}
+
+PG_FUNCTION_INFO_V1(kpx_audience_typed);
+Datum
+kpx_audience_typed(PG_FUNCTION_ARGS)
+{
+	return audience(fcinfo, 3, get_fn_expr_argtype(fcinfo->flinfo, 2), false);
+}
+
+PG_FUNCTION_INFO_V1(kpx_audience_text);
+Datum
+kpx_audience_text(PG_FUNCTION_ARGS)
+{
+	return audience(fcinfo, 2, TEXTOID, true);
+}

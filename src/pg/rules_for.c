@@ -9,7 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
-#include "utils/datum.h"
+#include "utils/guc.h"
 
 #include "history.h"
 #include "ingest.h"
@@ -304,6 +304,8 @@ look_up(const KpxRulesServing *serving, const KpxModule *module, const Past *pas
 	values[1] = Int32GetDatum(module->id);
 	values[2] = PointerGetDatum(construct_array(keys, past->n, TEXTOID, -1, false, TYPALIGN_INT));
 	kpx_catalog_begin(&catalog, false);
+	/* Undone by kpx_catalog_end. Rules that were mined a moment ago have no statistics, and would be read from end to end. */
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	kpx_catalog_execute("SELECT set_id, antecedent, consequent, count, antecedent_count, consequent_count FROM kpx.rule"
 						" WHERE set_id = ANY ($1) AND consequent_module = $2 AND first = ANY ($3)",
 						3, types, values, NULL, true);

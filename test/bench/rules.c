@@ -250,14 +250,20 @@ mine(const Baskets *b, uint64_t min_support, int max_length)
 	uint64_t *offset = counted(NULL, (b->n + 1) * sizeof(uint64_t));
 	uint32_t *index = counted(NULL, b->offset[b->n] * sizeof(uint32_t));
 	KpxMiner *miner;
+	KpxStatus status;
 	Found found = {0, 0, 0};
 
 	memcpy(offset, b->offset, (b->n + 1) * sizeof(uint64_t));
 	memcpy(index, b->index, b->offset[b->n] * sizeof(uint32_t));
 	if (kpx_miner_begin(&options, offset, index, b->n, b->items, &arena, &miner) != KPX_OK)
 		exit(1);
-	while (kpx_miner_run(miner, 1 << 21) == KPX_MORE)
+	while ((status = kpx_miner_run(miner, 1 << 21)) == KPX_MORE)
 		;
+	if (status != KPX_OK)
+	{
+		fprintf(stderr, "more than 2^32 itemsets, or no memory\n");
+		exit(1);
+	}
 	found.itemsets = kpx_miner_itemsets(miner)->n - 1;
 	for (uint32_t i = 1; i <= found.itemsets; i++)
 		found.supports += kpx_itemset(kpx_miner_itemsets(miner), i)->support;

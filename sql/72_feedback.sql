@@ -11,6 +11,24 @@ AS 'MODULE_PATHNAME', 'kpx_evaluate_log' LANGUAGE C STABLE PARALLEL RESTRICTED C
 COMMENT ON FUNCTION @extschema@.kpx_evaluate_policy(regclass, text, text, text, text, text, text, text, text, text[], jsonb) IS
 'what a policy would have earned a row, from any relation that logs what another policy showed: off-policy estimates';
 
+-- Versions of the policy are bigint. The integer form keeps a plain number from being taken for
+-- the OID of a relation; since has no default, so that a lone literal names a relation.
+CREATE FUNCTION @extschema@.kpx_evaluate_policy(
+	policy bigint, since timestamptz, estimators text[] DEFAULT NULL, reward text DEFAULT 'revenue', params jsonb DEFAULT '{}')
+RETURNS TABLE (estimator text, value double precision, std_error double precision, low double precision,
+	high double precision, effective_sample_size double precision, rows bigint)
+AS 'MODULE_PATHNAME', 'kpx_evaluate_policy' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 7;
+COMMENT ON FUNCTION @extschema@.kpx_evaluate_policy(bigint, timestamptz, text[], text, jsonb) IS
+'what a version of the policy would have earned a slate, from the slates logged since then';
+
+CREATE FUNCTION @extschema@.kpx_evaluate_policy(
+	policy integer, since timestamptz, estimators text[] DEFAULT NULL, reward text DEFAULT 'revenue', params jsonb DEFAULT '{}')
+RETURNS TABLE (estimator text, value double precision, std_error double precision, low double precision,
+	high double precision, effective_sample_size double precision, rows bigint)
+AS 'MODULE_PATHNAME', 'kpx_evaluate_policy_int4' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 7;
+COMMENT ON FUNCTION @extschema@.kpx_evaluate_policy(integer, timestamptz, text[], text, jsonb) IS
+'kpx_evaluate_policy for a plain number';
+
 -- What users did with impressions. One click, one conversion and one dismissal an impression.
 CREATE TABLE kpx.feedback (
 	slate_id bigint NOT NULL,
@@ -107,3 +125,12 @@ GROUP BY i.policy_id;
 COMMENT ON VIEW @extschema@.kpx_policy_effect IS
 'what each version of the policy showed and earned, over the modules that the current role owns';
 GRANT SELECT ON @extschema@.kpx_funnel, @extschema@.kpx_policy_effect TO PUBLIC;
+
+CREATE FUNCTION @extschema@.kpx_optimize_policy(params jsonb DEFAULT '{}', since timestamptz DEFAULT NULL)
+RETURNS TABLE (policy bigint, iterations integer, converged boolean, slates bigint, value_before double precision,
+	value_after double precision, lift double precision, low double precision, high double precision,
+	dismissal_before double precision, dismissal_after double precision, diversity_before double precision,
+	diversity_after double precision, settings jsonb)
+AS 'MODULE_PATHNAME', 'kpx_optimize_policy' LANGUAGE C VOLATILE COST 1000000 ROWS 1;
+COMMENT ON FUNCTION @extschema@.kpx_optimize_policy(jsonb, timestamptz) IS
+'proposes a version of the policy that earns more on the logged slates, within guard-rails; activates nothing';

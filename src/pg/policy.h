@@ -32,6 +32,7 @@ typedef struct KpxCaps
 typedef struct KpxSettings
 {
 	double lambda;
+	double weight;
 	double value;
 	double margin;
 	double min_gap;

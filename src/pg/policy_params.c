@@ -35,6 +35,7 @@ typedef struct Number
 
 static const Number numbers[] = {
 	{FIELD(lambda), FOR_EACH, false, false, 0, 1, 0.5},
+	{FIELD(weight), FOR_EACH, false, false, 0, 1e6, 1},
 	{FIELD(value), FOR_EACH, false, false, 0, 1e12, NAN},
 	{FIELD(margin), FOR_EACH, false, false, 0, 1e6, 1},
 	{FIELD(min_gap), FOR_EACH, true, false, 0, 1e10, 0},
@@ -50,7 +51,7 @@ static const Number numbers[] = {
 };
 
 static const char *const known_keys =
-	"lambda, value, margin, min_gap, dismissed_for, max_per_slate, max_per_category, candidates, diversity, calibration, "
+	"lambda, weight, value, margin, min_gap, dismissed_for, max_per_slate, max_per_category, candidates, diversity, calibration, "
 	"epsilon, top, attribution_window, caps, item_caps, quiet_hours, budget, boost, conversions, consent";
 
 __attribute__((noreturn)) static void bad(const char *key, const char *expected);

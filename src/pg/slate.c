@@ -30,6 +30,7 @@ kpx_slate_worth(const KpxPolicy *policy, const char *home, const char *const *mo
 		/* R = lambda R_cross + (1 - lambda) R_home, doubled: at 1/2 worth is money */
 		double weight = home == NULL ? 1 : 2 * (strcmp(home, module) == 0 ? 1 - lambda : lambda);
 
+		weight *= KPX_POLICY_NUMBER(policy, home, module, weight);
 		offers[i].worth = weight * items[i].p_click * items[i].p_convert * offers[i].value * offers[i].boost -
 						  price[items[i].module];
 	}

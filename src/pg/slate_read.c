@@ -198,6 +198,7 @@ put_step(FunctionCallInfo fcinfo, const KpxLoggedSlate *s, const KpxPolicy *poli
 	const char *name = s->modules[it->module]->name;
 	const char *home = s->home ? s->home->name : NULL;
 	double lambda = KPX_POLICY_NUMBER(policy, home, name, lambda);
+	double weight = KPX_POLICY_NUMBER(policy, home, name, weight);
 	bool cross = home && strcmp(home, name) != 0;
 	Datum values[7] = {
 		Int32GetDatum(rank),
@@ -206,9 +207,10 @@ put_step(FunctionCallInfo fcinfo, const KpxLoggedSlate *s, const KpxPolicy *poli
 		CStringGetTextDatum(candidate),
 		CStringGetTextDatum(psprintf("%s: P(click) %.4f x P(convert) %.4f x value %.4g = %.4g", s->ranker, it->p_click, it->p_convert,
 									 offer->value, it->p_click * it->p_convert * offer->value)),
-		CStringGetTextDatum(psprintf("policy " INT64_FORMAT ": worth %.4g = %.4g%s%s%s", s->policy_id, offer->worth,
+		CStringGetTextDatum(psprintf("policy " INT64_FORMAT ": worth %.4g = %.4g%s%s%s%s", s->policy_id, offer->worth,
 									 it->p_click * it->p_convert * offer->value,
 									 home ? psprintf(" x %.3g (%s)", 2 * (cross ? lambda : 1 - lambda), cross ? "cross-module" : "home") : "",
+									 weight != 1 ? psprintf(" x %.4g (weight)", weight) : "",
 									 offer->boost != 1 ? psprintf(" x %.4g (boost)", offer->boost) : "",
 									 s->price[it->module] > 0 ? psprintf(" - %.4g (price of the budget)", s->price[it->module]) : "")),
 		CStringGetTextDatum(slate),

@@ -356,7 +356,7 @@ kpx_history_items(KpxModule *module, KpxId user, KpxIdKind kind, int *n)
 
 	*n = 0;
 	SPI_connect();
-	for (int s = 0; s < module->n_sources; s++)
+	for (int s = 0; s < module->n_sources && in_scope(module); s++)
 	{
 		KpxSource *source = &module->sources[s];
 		MemoryContext old;

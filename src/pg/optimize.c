@@ -2,7 +2,7 @@
  * optimize.c
  *	  kpx_optimize_policy: a better version of the policy, from the log; proposed, not activated.
  *
- * Gradient ascent on the doubly robust estimate of total revenue a slate, R_cross + R_home,
+ * Gradient ascent on the switch-DR estimate of total revenue a slate, R_cross + R_home,
  * over logit lambda, logit epsilon and the logarithm of each module's weight. The
  * estimate is piecewise constant in them (a slate changes or does not), so gradients are
  * central differences over steps wide enough that many of the logged slates change, and
@@ -25,6 +25,7 @@
 #include "json_params.h"
 #include "replay.h"
 
+#define MOST_WEIGHT 30 /* above it the reward model is trusted alone: switch-DR */
 #define MOST_MODULES 32
 #define MOST_PARAMETERS (2 + MOST_MODULES)
 
@@ -154,16 +155,16 @@ judge(const Climb *climb, const KpxPolicy *policy, int half, KpxUnitSums **sums,
 	KpxUnitSums all_dismissals = {0};
 	Outcome outcome;
 
-	kpx_log_sums(&log.log, 10, 10, 0, log.log.n, own);
+	kpx_log_sums(&log.log, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, own);
 	dismissed.reward = log.dismissed;
 	dismissed.predicted = NULL;
-	kpx_log_sums(&dismissed, 10, 10, 0, log.log.n, dismissals);
+	kpx_log_sums(&dismissed, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, dismissals);
 	for (size_t u = 0; u < log.units; u++)
 	{
 		kpx_unit_sums_add(&total, &own[u]);
 		kpx_unit_sums_add(&all_dismissals, &dismissals[u]);
 	}
-	outcome = (Outcome){kpx_estimate(KPX_DR, &total), kpx_estimate(KPX_CLIPPED_SNIPS, &all_dismissals), log.diversity};
+	outcome = (Outcome){kpx_estimate(KPX_SWITCH_DR, &total), kpx_estimate(KPX_CLIPPED_SNIPS, &all_dismissals), log.diversity};
 	if (isnan(outcome.dismissal))
 		outcome.dismissal = 0;
 	MemoryContextSwitchTo(old);
@@ -171,7 +172,7 @@ judge(const Climb *climb, const KpxPolicy *policy, int half, KpxUnitSums **sums,
 	{
 		/* contributions to the value of a slate */
 		for (size_t u = 0; u < log.units; u++)
-			own[u].dr *= (double) log.units / (double) log.log.n;
+			own[u].switch_dr *= (double) log.units / (double) log.log.n;
 		*sums = own;
 		*units = log.units;
 	}
@@ -330,7 +331,7 @@ compare_halves(const KpxUnitSums *before, const KpxUnitSums *after, size_t units
 	KpxMean difference = {0};
 
 	for (size_t u = 0; u < units; u++)
-		kpx_mean_add(&difference, after[u].dr - before[u].dr);
+		kpx_mean_add(&difference, after[u].switch_dr - before[u].switch_dr);
 	return difference;
 }
 

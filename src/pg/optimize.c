@@ -6,7 +6,7 @@
  * over logit lambda, logit epsilon and the logarithm of each module's weight. The
  * estimate is piecewise constant in them (a slate changes or does not), so gradients are
  * central differences over steps wide enough that many of the logged slates change, and
- * each step is accepted only when it improves. Guard-rails, the dismissal rate and the
+ * each step is accepted only when it improves by more than its standard error. Guard-rails, the dismissal rate and the
  * diversity of slates, enter by Lagrange multipliers that grow while they are violated.
  * One half of the slates is climbed on; lift and interval come from the other half, as a
  * paired difference, because the estimate at its own maximum flatters.
@@ -188,6 +188,34 @@ violation(const Climb *climb, const Outcome *o, int guard)
 	return fmax(climb->least_diversity - o->diversity, 0) / fmax(climb->least_diversity, 1e-3);
 }
 
+/* Paired difference of what slates earn. */
+static KpxMean
+compare(const KpxUnitSums *before, const KpxUnitSums *after, size_t units)
+{
+	KpxMean difference = {0};
+
+	for (size_t u = 0; u < units; u++)
+		kpx_mean_add(&difference, after[u].switch_dr - before[u].switch_dr);
+	return difference;
+}
+
+/* Whether a step earns more by at least its standard error, slate by slate. */
+static bool
+beyond_noise(const Climb *climb, Dial *dial, const double *next)
+{
+	KpxUnitSums *before;
+	KpxUnitSums *after;
+	size_t units;
+	KpxMean difference;
+
+	turn(dial, dial->x);
+	(void) judge(climb, dial->policy, 0, &before, &units);
+	turn(dial, next);
+	(void) judge(climb, dial->policy, 0, &after, &units);
+	difference = compare(before, after, units);
+	return difference.mean > kpx_mean_std_error(&difference);
+}
+
 /* The Lagrangian, in units of the value to begin with. */
 static double
 height(const Climb *climb, Dial *dial, const double *x)
@@ -239,11 +267,11 @@ ascend(Climb *climb, Dial *dial, bool *converged)
 			for (int i = 0; i < dial->n; i++)
 				next[i] = Min(Max(dial->x[i] + stride * gradient[i] / norm, -6), 6);
 			there = height(climb, dial, next);
-			if (there > here + 1e-4)
+			if (there > here + 1e-4 && beyond_noise(climb, dial, next))
 				break;
 		}
 		done++;
-		*converged = !(there > here + 1e-4);
+		*converged = norm == 0 || stride <= 0.02;
 		if (!*converged)
 			memcpy(dial->x, next, sizeof(double) * dial->n);
 		turn(dial, dial->x);
@@ -324,17 +352,6 @@ options_argument(FunctionCallInfo fcinfo)
 	return o;
 }
 
-/* Paired difference on the half that was not climbed on. */
-static KpxMean
-compare_halves(const KpxUnitSums *before, const KpxUnitSums *after, size_t units)
-{
-	KpxMean difference = {0};
-
-	for (size_t u = 0; u < units; u++)
-		kpx_mean_add(&difference, after[u].switch_dr - before[u].switch_dr);
-	return difference;
-}
-
 static void
 put_result(FunctionCallInfo fcinfo, int64 id, int iterations, bool converged, size_t units, const Outcome *before, const Outcome *after,
 		   const KpxMean *difference, const char *change)
@@ -403,14 +420,16 @@ kpx_optimize_policy(PG_FUNCTION_ARGS)
 	set_dial(&dial, replay, policy, options.min_epsilon);
 	iterations = ascend(&climb, &dial, &converged);
 	after = judge(&climb, dial.policy, 1, &sums_after, &units);
-	difference = compare_halves(sums_before, sums_after, units);
+	difference = compare(sums_before, sums_after, units);
 	change = proposal(&dial);
 	if (difference.mean > 0)
 		id = insert_version(policy->id, change,
 							psprintf("{\"lift\": %.9g, \"std_error\": %.9g, \"value\": %.9g, \"slates\": %zu}", difference.mean,
 									 kpx_mean_std_error(&difference), after.value, units));
 	else
-		ereport(NOTICE, (errmsg("no better policy was found: on the slates that were not climbed on, the best one earns %.4g less", -difference.mean)));
+		ereport(NOTICE,
+				(errmsg("no better policy was found"),
+				 errdetail("On the slates that were not climbed on, the best one earns %.4g less.", fabs(difference.mean))));
 	put_result(fcinfo, id, iterations, converged, units, &before, &after, &difference, change);
 	return (Datum) 0;
 }

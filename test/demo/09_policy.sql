@@ -72,6 +72,6 @@ FROM kpx_funnel ORDER BY kpx_funnel.revenue DESC LIMIT 6;
 \echo 'Why a slate in the videos looks as it does, and what kept the strongest others out (kpx_explain_slate):'
 SELECT rank, module, item_id AS item, regexp_replace(ranking, '^.*: ', '') AS ranking, regexp_replace(policy, '^.*: ', '') AS policy, slate FROM kpx_explain_slate((SELECT min(slate_id) FROM app.shown WHERE who = 'policy' AND home = 'videos' AND round = 5));
 
-\echo 'A better policy, from the log (kpx_optimize_policy); it is proposed, not activated:'
+\echo 'Is there a better policy in the log (kpx_optimize_policy)? It would be proposed, not activated; lift is measured on slates it has not seen:'
 SELECT policy, iterations, slates, round(value_before::numeric, 2) AS before, round(value_after::numeric, 2) AS after, round(lift::numeric, 2) AS lift,
-	round(low::numeric, 2) AS low, round(high::numeric, 2) AS high, settings->'all' AS settings FROM kpx_optimize_policy('{"slates": 600, "iterations": 6}');
+	round(low::numeric, 2) AS low, round(high::numeric, 2) AS high, settings->'all' AS settings FROM kpx_optimize_policy();

@@ -16,6 +16,12 @@
 
 static const char *const estimator_names[] = {"ips", "clipped_ips", "snips", "clipped_snips", "direct", "dr", "switch_dr"};
 
+/*
+ * The bootstrap draws from at most so many units: more are added up in groups, which are
+ * as independent as they are, so that its cost does not grow with the log.
+ */
+#define MOST_DRAWN 20000
+
 /* Rows between two looks for interrupts. */
 #define CHUNK 65536
 
@@ -149,6 +155,21 @@ warn_of_thin_overlap(const KpxLog *log, const KpxWeights *weights, const char *w
 	}
 }
 
+/* Units in groups of every MOST_DRAWN-th; itself when there are few. */
+static const KpxUnitSums *
+grouped(const KpxUnitSums *sums, size_t *units)
+{
+	KpxUnitSums *group;
+
+	if (*units <= MOST_DRAWN)
+		return sums;
+	group = kpx_alloc_aligned(CurrentMemoryContext, MOST_DRAWN, sizeof(KpxUnitSums));
+	for (size_t u = 0; u < *units; u++)
+		kpx_unit_sums_add(&group[u % MOST_DRAWN], &sums[u]);
+	*units = MOST_DRAWN;
+	return group;
+}
+
 /* Percentile intervals of all estimators: low and high stay NaN without replicates. */
 static void
 bootstrap(const KpxUnitSums *sums, size_t units, const KpxOffPolicyOptions *options, double *low, double *high)
@@ -156,6 +177,7 @@ bootstrap(const KpxUnitSums *sums, size_t units, const KpxOffPolicyOptions *opti
 	size_t replicates = units > 1 ? (size_t) options->bootstrap : 0;
 	double *values[KPX_ESTIMATORS];
 
+	sums = grouped(sums, &units);
 	for (int e = 0; e < KPX_ESTIMATORS; e++)
 	{
 		low[e] = high[e] = NAN;

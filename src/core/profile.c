@@ -47,14 +47,21 @@ kpx_name_hash(KpxName name)
 	const unsigned char *p = (const unsigned char *) name.bytes;
 	uint64_t hash = name.length * UINT64_C(0x9E3779B97F4A7C15);
 	uint32_t n = name.length;
+	uint64_t rest;
 
-	/* The constant count lets the compiler make one load of it. */
-	for (; n >= 8; n -= 8, p += 8)
+	/* Constant counts are single loads; the last one overlaps what came before it. */
+	for (; n > 8; n -= 8, p += 8)
 	{
 		hash = (hash ^ load(p, 8)) * UINT64_C(0xBF58476D1CE4E5B9);
 		hash ^= hash >> 29;
 	}
-	hash = (hash ^ load(p, n)) * UINT64_C(0x94D049BB133111EB);
+	if (name.length >= 8)
+		rest = load(p + n - 8, 8);
+	else if (n >= 4)
+		rest = load(p, 4) | load(p + n - 4, 4) << 32;
+	else
+		rest = load(p, n);
+	hash = (hash ^ rest) * UINT64_C(0x94D049BB133111EB);
 	hash ^= hash >> 32;
 	hash *= UINT64_C(0xBF58476D1CE4E5B9);
 	return (uint32_t) (hash >> 32);

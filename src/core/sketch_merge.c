@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#define FEW_FEATURES 64
+
 /* ------------------------------------------------------------ merging */
 
 /* Room for all of a profile, as if nothing of it were here yet. */
@@ -284,20 +286,11 @@ earlier(const KpxProfileFeature *a, const KpxProfileFeature *b)
 	return kpx_name_compare(a->name, b->name) < 0;
 }
 
-/* Heapsort (at most KPX_MAX_SKETCH_FEATURES), or insertion when few. */
+/* Heapsort: at most KPX_MAX_SKETCH_FEATURES. */
 static void
 sort_features(KpxProfileFeature *a, size_t n, bool (*before)(const KpxProfileFeature *, const KpxProfileFeature *))
 {
-	for (size_t i = 1; i < n && n <= 48; i++)
-	{
-		KpxProfileFeature feature = a[i];
-		size_t at = i;
-
-		for (; at > 0 && before(&feature, &a[at - 1]); at--)
-			a[at] = a[at - 1];
-		a[at] = feature;
-	}
-	for (size_t begin = n / 2, end = n; n > 48 && end > 1;)
+	for (size_t begin = n / 2, end = n; end > 1;)
 	{
 		KpxProfileFeature feature;
 		size_t root;
@@ -320,6 +313,71 @@ sort_features(KpxProfileFeature *a, size_t n, bool (*before)(const KpxProfileFea
 		}
 		a[root] = feature;
 	}
+}
+
+/* Eight bytes of a name from begin on, as a number that orders as they do. */
+static uint64_t
+name_key(KpxName name, uint32_t begin)
+{
+	uint64_t key = 0;
+
+	for (uint32_t i = begin; i < begin + 8; i++)
+		key = key << 8 | (i < name.length ? (unsigned char) name.bytes[i] : 0);
+	return key;
+}
+
+/* Bytes that all n names begin with. */
+static uint32_t
+common_prefix(const KpxProfileFeature *a, uint32_t n)
+{
+	uint32_t prefix = a[0].name.length;
+
+	for (uint32_t i = 1; i < n; i++)
+	{
+		uint32_t same = 0;
+
+		while (same < prefix && same < a[i].name.length && a[i].name.bytes[same] == a[0].name.bytes[same])
+			same++;
+		prefix = same;
+	}
+	return prefix;
+}
+
+typedef struct Key
+{
+	uint64_t key;
+	uint32_t feature;
+} Key;
+
+static bool
+key_before(const KpxProfileFeature *a, Key x, Key y)
+{
+	return x.key != y.key ? x.key < y.key : kpx_name_compare(a[x.feature].name, a[y.feature].name) < 0;
+}
+
+/*
+ * Few features by name: what they all begin with (item:module/) says nothing, so the eight
+ * bytes after it are compared as one number, and small keys are moved instead of features.
+ */
+static void
+sort_few(KpxProfileFeature *a, uint32_t n)
+{
+	Key keys[FEW_FEATURES];
+	KpxProfileFeature sorted[FEW_FEATURES];
+	uint32_t prefix = n > 0 ? common_prefix(a, n) : 0;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		Key key = {name_key(a[i].name, prefix), i};
+		uint32_t at = i;
+
+		for (; at > 0 && key_before(a, key, keys[at - 1]); at--)
+			keys[at] = keys[at - 1];
+		keys[at] = key;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		sorted[i] = a[keys[i].feature];
+	memcpy(a, sorted, n * sizeof(*a));
 }
 
 /* Leaves the limit strongest features of a module; what is dropped adds to what is lost. */
@@ -401,6 +459,9 @@ kpx_sketch_profile(const KpxSketch *s, uint32_t limit, KpxProfile *p)
 	for (uint32_t i = 0; i < s->used.modules; i++)
 	{
 		cut_features(p, &p->modules[i], limit);
-		sort_features(p->features + p->modules[i].feature, p->modules[i].features, earlier);
+		if (p->modules[i].features <= FEW_FEATURES)
+			sort_few(p->features + p->modules[i].feature, p->modules[i].features);
+		else
+			sort_features(p->features + p->modules[i].feature, p->modules[i].features, earlier);
 	}
 }

@@ -160,10 +160,26 @@ kpx_table_has_room(KpxSketch *s, KpxSketchShape more)
 
 /* ------------------------------------------------------------ finding */
 
-static bool
+/* Are n bytes the same? Most names are short: two overlapping words. */
+static inline bool
+same_bytes(const char *a, const char *b, uint32_t n)
+{
+	uint64_t x[2];
+	uint64_t y[2];
+
+	if (n < 8 || n > 16)
+		return memcmp(a, b, n) == 0;
+	memcpy(&x[0], a, 8);
+	memcpy(&y[0], b, 8);
+	memcpy(&x[1], a + n - 8, 8);
+	memcpy(&y[1], b + n - 8, 8);
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
+static inline bool
 same_name(const KpxSketch *s, uint32_t at, uint32_t length, KpxName name)
 {
-	return length == name.length && memcmp(names_of(s) + at, name.bytes, length) == 0;
+	return length == name.length && same_bytes(names_of(s) + at, name.bytes, length);
 }
 
 /* Number of the module, or used.modules when it is new. */

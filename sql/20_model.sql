@@ -16,9 +16,11 @@ CREATE TABLE kpx.model (
 	seconds jsonb NOT NULL,
 	bytes bigint NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	refreshed_at timestamptz,
 	UNIQUE (name, version)
 );
 COMMENT ON TABLE kpx.model IS 'trained models: one row a training run';
+COMMENT ON COLUMN kpx.model.refreshed_at IS 'when kpx_refresh_items last added items';
 
 -- Which modules a model spans, in the order of their items inside it. No foreign key
 -- to kpx.module: a model outlives a module that was dropped.
@@ -119,7 +121,7 @@ SELECT m.id AS model, m.name, m.version,
 		ON a.module_id OPERATOR(pg_catalog.=) mm.module_id AND a.model_id OPERATOR(pg_catalog.=) m.id
 	 WHERE mm.model_id OPERATOR(pg_catalog.=) m.id) AS active_for,
 	m.algorithm, m.params, m.factors, m.users, m.items, m.interactions, m.iterations, m.loss,
-	m.seconds, pg_catalog.pg_size_pretty(m.bytes) AS size, m.owner, m.created_at
+	m.seconds, pg_catalog.pg_size_pretty(m.bytes) AS size, m.owner, m.created_at, m.refreshed_at
 FROM kpx.model m
 WHERE kpx.may_use_model(m.id);
 COMMENT ON VIEW @extschema@.kpx_models IS 'trained models that the current role may use, and the modules each answers for';

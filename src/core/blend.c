@@ -107,3 +107,26 @@ kpx_blend_step(int n, const double *beta, const double *gradient, const double *
 	}
 	return solve(n, a, step);
 }
+
+void
+kpx_blend_scores(const float *warm, const float *cold, const float *behaviour, const float *content,
+				 const float *popularity, const uint8_t *is_cold, size_t n, float *out)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		const float *w = is_cold[i] ? cold : warm;
+		float score = is_cold[i] ? cold[2] : warm[2] * popularity[i];
+
+		if (behaviour)
+			score += w[0] * behaviour[i];
+		if (content)
+			score += w[1] * content[i];
+		out[i] = score;
+	}
+}
+
+float
+kpx_blend_popularity(double count, double most)
+{
+	return most > 0 && count > 0 ? (float) (log1p(count) / log1p(most)) : 0;
+}

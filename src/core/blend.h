@@ -38,4 +38,16 @@ extern double kpx_blend_loss(const KpxBlendLists *lists, size_t begin, size_t en
 extern bool kpx_blend_step(int n, const double *beta, const double *gradient, const double *hessian, double penalty,
 						   const double *prior, double *step);
 
+/*
+ * Scores of items by three methods to one: warm[0..2] weigh behaviour, content and popularity
+ * of items that were there at training; cold[0..1] weigh behaviour and content of those that
+ * were not, cold[2] is added. behaviour or content may be NULL (not known). out may be
+ * behaviour or content.
+ */
+extern void kpx_blend_scores(const float *warm, const float *cold, const float *behaviour, const float *content,
+							 const float *popularity, const uint8_t *is_cold, size_t n, float *out);
+
+/* How popular counted among items of a module: ln(1 + count) / ln(1 + most), 0..1. */
+extern float kpx_blend_popularity(double count, double most);
+
 #endif /* KPX_BLEND_H */

@@ -269,7 +269,7 @@ kpx_ridge_finish(KpxRidge *ridge, float *map)
 	ridge->lambda = penalty(ridge, &ws, best);
 	ridge->slope = ws.size[best] > 0 ? fmin(1, fmax(0, ws.agree[best] / ws.size[best])) : 0;
 	ridge->r2 = ws.spread[0] > 0 ? 1 - ws.error[best] / ws.spread[0] : 0;
-	memset(map, 0, ((size_t) p + 1) * ldd * sizeof(float));
+	memset(map, 0, ((size_t) p + 2) * ldd * sizeof(float));
 	for (int k = 0; k < ridge->d; k++)
 	{
 		double intercept = mean(ws.y_sum[k], &ws);
@@ -284,6 +284,7 @@ kpx_ridge_finish(KpxRidge *ridge, float *map)
 			intercept -= ridge->slope * w * mean(ws.c_sum[i], &ws);
 		}
 		map[p * ldd + k] = (float) intercept;
+		map[(p + 1) * ldd + k] = (float) mean(ws.y_sum[k], &ws);
 	}
 }
 
@@ -292,7 +293,11 @@ kpx_ridge_predict(const float *map, int p, int d, const float *c, float *y)
 {
 	size_t ldd = kpx_ld(d);
 
-	memcpy(y, map + (size_t) p * ldd, ldd * sizeof(float));
+	bool known = false;
+
+	for (int i = 0; i < p; i++)
+		known = known || c[i] != 0;
+	memcpy(y, map + ((size_t) p + !known) * ldd, ldd * sizeof(float));
 	for (int i = 0; i < p; i++)
 		for (size_t k = 0; k < ldd; k++)
 			y[k] += c[i] * map[i * ldd + k];

@@ -50,12 +50,12 @@ extern void kpx_ridge_check(KpxRidge *ridge, const float *c, const float *y, con
 							size_t rows_end);
 
 /*
- * Sets the results and writes map ((p + 1) x kpx_ld(d) floats): row k < p is slope W[k], row
- * p the intercept m - slope W'b.
+ * Sets the results and writes map ((p + 2) x kpx_ld(d) floats): row k < p is slope W[k], row
+ * p the intercept m - slope W'b, row p + 1 the mean m, for items of which nothing is known.
  */
 extern void kpx_ridge_finish(KpxRidge *ridge, float *map);
 
-/* y (kpx_ld(d) floats) = intercept + map'c. */
+/* y (kpx_ld(d) floats) = intercept + map'c; the mean when c is all zeroes. */
 extern void kpx_ridge_predict(const float *map, int p, int d, const float *c, float *y);
 
 #endif /* KPX_RIDGE_H */

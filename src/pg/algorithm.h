@@ -91,6 +91,7 @@ extern const KpxAlgorithm kpx_itemknn;
 extern const KpxAlgorithm kpx_transition;
 extern const KpxAlgorithm kpx_popular;
 extern const KpxAlgorithm kpx_content;
+extern const KpxAlgorithm kpx_hybrid;
 
 /* The algorithm of this name; 22023 listing those there are. kpx_find_algorithm: NULL instead. */
 extern const KpxAlgorithm *kpx_algorithm(const char *name);

@@ -42,7 +42,8 @@ int
 kpx_behaviour_part(const KpxModel *model)
 {
 	for (int p = 0; p < model->n_parts; p++)
-		if (model->part[p].algorithm != &kpx_content && model->part[p].algorithm != &kpx_popular)
+		if (model->part[p].algorithm != &kpx_content && model->part[p].algorithm != &kpx_popular &&
+			model->part[p].algorithm != &kpx_hybrid)
 			return p;
 	return -1;
 }

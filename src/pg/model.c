@@ -128,7 +128,7 @@ model_exists(const KpxModel *model)
 	bool exists;
 
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1 AND created_at = $2", 2, types, values, NULL, true);
+	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1 AND coalesce(refreshed_at, created_at) = $2", 2, types, values, NULL, true);
 	exists = SPI_processed == 1;
 	kpx_catalog_end(&catalog);
 	return exists;

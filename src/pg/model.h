@@ -61,7 +61,7 @@ typedef struct KpxModel
 	MemoryContext context;
 	size_t bytes;
 	uint64 used; /* when last, for eviction */
-	TimestampTz created_at;
+	TimestampTz created_at; /* or when it was refreshed last: tells copies apart */
 	struct dsm_segment *segment; /* the shared memory its numbers lie in, or NULL */
 	uint64 generation; /* of the registry when it was last seen to exist */
 	struct KpxModel *next_evicted;
@@ -89,6 +89,8 @@ typedef struct KpxTrainingReport
 
 /* Writes a model; sets its id and returns its version. */
 extern int kpx_model_store(KpxModel *model, const KpxTrainingReport *report);
+/* Writes a model that has more items than when it was stored, under its id. The caller has locked its row. */
+extern void kpx_model_replace(KpxModel *model);
 /* Makes it answer for these of its modules that are registered. */
 extern void kpx_model_activate(int64 model);
 

@@ -235,6 +235,29 @@ kpx_model_store(KpxModel *model, const KpxTrainingReport *report)
 	return version;
 }
 
+void
+kpx_model_replace(KpxModel *model)
+{
+	static const char *const statements[] = {
+		"DELETE FROM kpx.model_block WHERE model_id = $1",
+		"DELETE FROM kpx.model_part WHERE model_id = $1",
+		"DELETE FROM kpx.model_module WHERE model_id = $1",
+		"UPDATE kpx.model SET items = $2, bytes = $3, refreshed_at = clock_timestamp() WHERE id = $1",
+	};
+	Oid types[] = {INT8OID, INT8OID, INT8OID};
+	Datum values[] = {Int64GetDatum(model->id), Int64GetDatum(model->items), Int64GetDatum(model_bytes(model))};
+	KpxCatalog catalog;
+
+	kpx_catalog_begin(&catalog, false);
+	for (int i = 0; i < (int) lengthof(statements); i++)
+		kpx_catalog_execute(statements[i], i == lengthof(statements) - 1 ? 3 : 1, types, values, NULL, false);
+	for (int m = 0; m < model->n_modules; m++)
+		store_module(model, m);
+	for (int p = 0; p < model->n_parts; p++)
+		store_part(model, p);
+	kpx_catalog_end(&catalog);
+}
+
 /* ------------------------------------------------------------ reading */
 
 static void
@@ -448,7 +471,7 @@ read_metadata(KpxModel *model)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(model->id)};
 
-	kpx_catalog_execute("SELECT name, owner, created_at FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+	kpx_catalog_execute("SELECT name, owner, coalesce(refreshed_at, created_at) FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
 	if (SPI_processed != 1)
 		return false;
 	model->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));

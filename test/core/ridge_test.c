@@ -145,7 +145,7 @@ check(int n, int p, int d, double noise, double signal, double least_slope, doub
 {
 	Problem q = problem(n, p, d, noise, signal);
 	KpxRidge ridge = {.p = p, .d = d, .workspace = test_alloc(kpx_ridge_workspace_size(p, d))};
-	float *map = test_alloc(((size_t) p + 1) * kpx_ld(d) * sizeof(float));
+	float *map = test_alloc(((size_t) p + 2) * kpx_ld(d) * sizeof(float));
 	float *y = test_alloc(kpx_ld(d) * sizeof(float));
 	double *b = test_alloc(sizeof(double) * p);
 	double *m = test_alloc(sizeof(double) * d);
@@ -199,6 +199,10 @@ check(int n, int p, int d, double noise, double signal, double least_slope, doub
 			CHECK_NEAR(y[k], expected, 1e-4);
 		}
 	}
+	memset(q.c, 0, kpx_ld(p) * sizeof(float));
+	kpx_ridge_predict(map, p, d, q.c, y);
+	for (int k = 0; k < d; k++)
+		CHECK_NEAR(y[k], m[k], 1e-4);
 	free(ridge.workspace);
 	free(map);
 	free(y);

@@ -1,0 +1,239 @@
+/*
+ * refresh.c
+ *	  kpx_refresh_items: items that came after training join a model.
+ *
+ * Reading every item table in every answer to find what is new would cost each answer what
+ * only new items need, and a standby could not keep the result. So it is a call: it compares
+ * ids, encodes the contents of new items by what training learned, predicts their factors,
+ * and stores the model under its number with these items in their places. Items of old are
+ * not computed again, so their scores stay.
+ */
+#include "kpxrec.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+
+#include "content.h"
+#include "core/ridge.h"
+#include "factor.h"
+#include "hybrid.h"
+#include "items.h"
+#include "registry.h"
+
+typedef struct Refresh
+{
+	KpxRegistry *registry;
+	const KpxModel *old;
+	KpxModel *model; /* the new one */
+	KpxIds *fresh; /* [n_modules]: ids of new items */
+	uint32 *fresh_base; /* [n_modules + 1] */
+	KpxModule **modules; /* [n_modules]: registered, or NULL */
+	uint32 *place; /* [old->items]: where an item went */
+	uint32 *fresh_place; /* [new items] */
+} Refresh;
+
+/* Locks the model's row against others who refresh or drop it. */
+static void
+lock_model(int64 id)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	KpxCatalog catalog;
+
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("SELECT FROM kpx.model WHERE id = $1 FOR UPDATE", 1, types, values, NULL, false);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model " INT64_FORMAT " does not exist", id),
+				 errhint("See the view kpx_models.")));
+	kpx_catalog_end(&catalog);
+}
+
+/* Ids of the module's item table that the model does not have. */
+static KpxIds
+new_ids(const KpxModule *module, const KpxModelModule *trained)
+{
+	KpxIdMap *all = kpx_idmap_create(CurrentMemoryContext, trained->ids.kind);
+	KpxIdMap *unknown = kpx_idmap_create(CurrentMemoryContext, trained->ids.kind);
+	uint32 *position;
+	KpxIds ids;
+
+	if (kpx_module_item_kind(module) != trained->ids.kind && trained->items > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("item ids of module \"%s\" are of another kind than when the model was trained", module->name),
+				 errhint("Train again, or mend the type.")));
+	kpx_items_add_ids(module, all);
+	ids = kpx_idmap_sorted(all, CurrentMemoryContext, &position);
+	for (uint64 i = 0; i < ids.n; i++)
+	{
+		KpxId id = kpx_ids_get(&ids, i);
+
+		if (i % 4096 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (kpx_ids_find(&trained->ids, id) < 0)
+			(void) kpx_idmap_add(unknown, id);
+	}
+	ids = kpx_idmap_sorted(unknown, CurrentMemoryContext, &position);
+	kpx_idmap_free(all);
+	kpx_idmap_free(unknown);
+	return ids;
+}
+
+/* Old and new ids of a module in order, and where each goes. */
+static KpxIds
+merge_ids(const KpxIds *old, const KpxIds *fresh, uint32 base, uint32 *place, uint32 *fresh_place)
+{
+	KpxIdMap *map = kpx_idmap_create(CurrentMemoryContext, old->kind);
+	uint32 *position;
+	KpxIds ids;
+
+	for (uint64 i = 0; i < old->n; i++)
+		(void) kpx_idmap_add(map, kpx_ids_get(old, i));
+	for (uint64 i = 0; i < fresh->n; i++)
+		(void) kpx_idmap_add(map, kpx_ids_get(fresh, i));
+	ids = kpx_idmap_sorted(map, CurrentMemoryContext, &position);
+	for (uint64 i = 0; i < old->n; i++)
+		place[i] = base + position[i];
+	for (uint64 i = 0; i < fresh->n; i++)
+		fresh_place[i] = base + position[old->n + i];
+	kpx_idmap_free(map);
+	return ids;
+}
+
+/* The new model without parts. */
+static void
+make_model(Refresh *r)
+{
+	const KpxModel *old = r->old;
+	KpxModel *model = palloc0(sizeof(KpxModel));
+
+	model->id = old->id;
+	model->context = CurrentMemoryContext;
+	model->n_modules = old->n_modules;
+	model->modules = palloc(sizeof(KpxModelModule) * old->n_modules);
+	model->items = old->items + r->fresh_base[old->n_modules];
+	r->place = kpx_alloc(CurrentMemoryContext, Max(old->items, 1), sizeof(uint32));
+	r->fresh_place = kpx_alloc(CurrentMemoryContext, model->items, sizeof(uint32));
+	for (int m = 0; m < old->n_modules; m++)
+	{
+		KpxModelModule *module = &model->modules[m];
+
+		*module = old->modules[m];
+		module->base = old->modules[m].base + r->fresh_base[m];
+		module->items = old->modules[m].items + (uint32) r->fresh[m].n;
+		module->ids = merge_ids(&old->modules[m].ids, &r->fresh[m], module->base, r->place + old->modules[m].base,
+								r->fresh_place + r->fresh_base[m]);
+	}
+	model->popularity = kpx_alloc_aligned(CurrentMemoryContext, model->items, sizeof(float));
+	for (uint32 i = 0; i < old->items; i++)
+		model->popularity[r->place[i]] = old->popularity[i];
+	r->model = model;
+}
+
+/* Copies an array; one with a row an item has its rows put in their new places. */
+static void
+copy_array(const Refresh *r, const KpxArray *from, KpxArray *to, bool by_item)
+{
+	size_t row = from->ld * kpx_block_element(from->kind);
+
+	if (!by_item)
+	{
+		memcpy(to->data, from->data, from->rows * row);
+		return;
+	}
+	for (uint32 i = 0; i < r->old->items; i++)
+		memcpy((char *) to->data + r->place[i] * row, (const char *) from->data + i * row, row);
+}
+
+static void
+copy_part(const Refresh *r, int p)
+{
+	const KpxPart *from = &r->old->part[p];
+	double number[KPX_PART_NUMBERS];
+	KpxFit fit = {.model = r->model, .part = p};
+	KpxPart *to;
+
+	memcpy(number, from->number, sizeof(number));
+	to = kpx_part_add(&fit, from->algorithm, number, from->n_numbers);
+	for (int a = 0; a < from->n_arrays; a++)
+		copy_array(r, &from->array[a], &to->array[a],
+				   strcmp(from->array[a].name, "factors") == 0 || strcmp(from->array[a].name, "cold") == 0);
+}
+
+/* New items' content vectors, and, of a hybrid model, their factors. */
+static void
+fill_new(Refresh *r, int content)
+{
+	uint32 n = r->fresh_base[r->old->n_modules];
+	int p = kpx_content_dim(r->old, content);
+	float *vectors = kpx_content_encode_new(r->old, content, r->modules, r->old->n_modules, r->fresh, r->fresh_base);
+	float *to = kpx_part_array(&r->model->part[content], "factors");
+	const KpxPart *hybrid = &r->model->part[0];
+
+	for (uint32 i = 0; i < n; i++)
+		memcpy(to + r->fresh_place[i] * kpx_ld(p), vectors + i * kpx_ld(p), kpx_ld(p) * sizeof(float));
+	if (hybrid->algorithm == &kpx_hybrid)
+		kpx_hybrid_add_items(r->model, r->fresh_place, n);
+}
+
+static void
+find_new(Refresh *r)
+{
+	const KpxModel *old = r->old;
+
+	r->fresh = palloc0(sizeof(KpxIds) * old->n_modules);
+	r->fresh_base = palloc0(sizeof(uint32) * (old->n_modules + 1));
+	r->modules = palloc0(sizeof(KpxModule *) * old->n_modules);
+	for (int m = 0; m < old->n_modules; m++)
+	{
+		KpxModule *module = kpx_find_module_by_id(r->registry, old->modules[m].module_id);
+
+		r->fresh[m].kind = old->modules[m].ids.kind;
+		/* A module that is registered no more gets no items, but its place. */
+		r->modules[m] = module ? module : palloc0(sizeof(KpxModule));
+		if (module)
+			r->fresh[m] = new_ids(module, &old->modules[m]);
+		if ((uint64) old->items + r->fresh_base[m] + r->fresh[m].n >= PG_INT32_MAX)
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("more than %d items", PG_INT32_MAX - 1)));
+		r->fresh_base[m + 1] = r->fresh_base[m] + (uint32) r->fresh[m].n;
+	}
+}
+
+PG_FUNCTION_INFO_V1(kpx_refresh_items);
+Datum
+kpx_refresh_items(PG_FUNCTION_ARGS)
+{
+	KpxModule *module = kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	int64 id = module->active_model;
+	Refresh r = {0};
+	int content;
+
+	PreventCommandIfReadOnly("kpx_refresh_items()");
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no active model", module->name), errhint("Train one with kpx_train.")));
+	kpx_require_owner(kpx_model(kpx_registry(), id)->owner, "model", psprintf(INT64_FORMAT, id));
+	lock_model(id);
+	r.registry = kpx_registry(); /* again: what others did while we waited */
+	r.old = kpx_model(r.registry, id);
+	content = kpx_content_part(r.old);
+	if (content < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model " INT64_FORMAT " does not know its items by content", id),
+				 errdetail("Nothing could be said of items that came after training."),
+				 errhint("Train with algorithm => 'hybrid' or 'content'.")));
+	find_new(&r);
+	if (r.fresh_base[r.old->n_modules] > 0)
+	{
+		make_model(&r);
+		for (int p = 0; p < r.old->n_parts; p++)
+			copy_part(&r, p);
+		fill_new(&r, content);
+		kpx_model_replace(r.model);
+	}
+	PG_RETURN_INT64(r.fresh_base[r.old->n_modules]);
+}

@@ -149,5 +149,10 @@ done
 echo
 "$CLUSTER_DIR/kernel" 64 "$PEAK"
 echo
+gcc -std=gnu11 -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$BLAS_INCLUDE" -o "$CLUSTER_DIR/svd" \
+	test/bench/svd.c src/core/*.c "$BLAS_LIBRARY" -lm || exit 1
+"$CLUSTER_DIR/svd" 100000 20000 128 "$PEAK" "$BANDWIDTH"
+"$CLUSTER_DIR/svd" 20000 10000 64 "$PEAK" "$BANDWIDTH"
+echo
 clustering
 cluster_stop

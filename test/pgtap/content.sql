@@ -1,6 +1,6 @@
 -- content: items by their texts, attributes and embeddings.
 BEGIN;
-SELECT plan(36);
+SELECT plan(44);
 SET client_min_messages = warning;
 CREATE FUNCTION error(sql text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE m text; d text; h text;
@@ -112,5 +112,40 @@ SELECT is(error($$SELECT kpx_train('bare', algorithm => 'content')$$) ~ '^55000 
 SELECT is(error($$SELECT kpx_train('books', algorithm => 'content', params => '{"stop_words": "the"}')$$), '22023 parameter "stop_words" must be an array of words, [] for none', 'stop words are an array');
 SELECT lives_ok($$SELECT kpx_train('books', algorithm => 'content', params => '{"stop_words": ["dough", "crust"], "hashed_terms": 512, "weighting": "bm25", "coherence": 0, "smoothing": 1, "text_factors": 16}')$$, 'hashed vocabulary, BM25, own stop words');
 SELECT is((SELECT count(*) FROM app.books b CROSS JOIN LATERAL kpx_similar(b.id, 'books', 9) s JOIN app.books o ON o.id = s.item_id WHERE o.id % 4 <> b.id % 4), 0::bigint, 'and they tell the subjects apart as well');
+
+-- Item tables are read as who trains: privileges and row-level security count.
+CREATE ROLE content_clerk;
+GRANT USAGE ON SCHEMA app TO content_clerk;
+GRANT SELECT (id, title) ON app.books TO content_clerk;
+SET LOCAL ROLE content_clerk;
+SELECT kpx_add_module('clerk', 'app.books', 'id', title => 'title');
+SELECT lives_ok($$SELECT kpx_train('clerk', algorithm => 'content')$$, 'SELECT on the registered columns is enough');
+RESET ROLE;
+REVOKE SELECT (title) ON app.books FROM content_clerk;
+SET LOCAL ROLE content_clerk;
+SELECT is(error($$SELECT kpx_train('clerk', algorithm => 'content')$$) ~ '^42501', true, 'and needed');
+RESET ROLE;
+GRANT SELECT ON app.books TO content_clerk;
+ALTER TABLE app.books ENABLE ROW LEVEL SECURITY;
+CREATE POLICY odd ON app.books TO content_clerk USING (id % 2 = 1);
+SET LOCAL ROLE content_clerk;
+SELECT is((SELECT items FROM kpx_train('clerk', algorithm => 'content')), 20::bigint, 'row-level security hides half of the items');
+RESET ROLE;
+SELECT is((SELECT kpx_refresh_items('clerk')), 20::bigint, 'which who may see them adds');
+ALTER TABLE app.books DISABLE ROW LEVEL SECURITY;
+
+-- Ids of text, new ones before, between and behind those of old; a second module in the model.
+CREATE TABLE app.films (code text PRIMARY KEY, title text);
+INSERT INTO app.films SELECT 'f' || n, CASE n % 2 WHEN 0 THEN 'desert western horses ' ELSE 'space station robots ' END || n FROM generate_series(10, 29) n;
+SELECT kpx_add_module('films', 'app.films', 'code', title => 'title');
+SELECT kpx_train(ARRAY['films', 'books'], algorithm => 'content') \g /dev/null
+CREATE TEMP TABLE before AS SELECT f.code, s.* FROM app.films f CROSS JOIN LATERAL kpx_similar(f.code, 'films', 30) s;
+INSERT INTO app.films VALUES ('a', 'a western with horses'), ('f15b', 'robots in a station'), ('z', 'horses and a desert'), ('nothing', NULL);
+INSERT INTO app.books (id, title, about) VALUES (0, 'Baking bread with sourdough', 'flour oven');
+SELECT is((SELECT kpx_refresh_items('films')), 5::bigint, 'new items of all modules of the model');
+SELECT is((SELECT count(*) FROM before b JOIN LATERAL kpx_similar(b.code, 'films', 40) s ON s.item_id = b.item_id WHERE abs(s.score - b.score) > 1e-5), 0::bigint, 'items of old are as alike as before');
+SELECT results_eq($$SELECT c, (SELECT bool_and(title ~ w) FROM kpx_similar(c, 'films', 8) s JOIN app.films ON code = s.item_id) FROM (VALUES ('a', 'western|desert'), ('f15b', 'station'), ('z', 'western|desert')) v(c, w)$$,
+	$$VALUES ('a', true), ('f15b', true), ('z', true)$$, 'new ones are where they belong');
+SELECT is((SELECT count(*) FROM kpx_similar('nothing'::text, 'films', 5) WHERE score <> 0), 0::bigint, 'an item without content is like none');
 SELECT * FROM finish();
 ROLLBACK;

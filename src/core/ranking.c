@@ -202,6 +202,20 @@ impression_loss(double a, double b, uint8_t label, double *by_a, double *by_b)
 	return loss;
 }
 
+void
+kpx_ranker_outcome_logits(const KpxRanker *ranker, const KpxImpressions *impressions, size_t row, bool at_position,
+						  double *click, double *both)
+{
+	size_t effect = at_position ? position_effect(ranker, impressions, row) : 0;
+	double convert;
+	double not_both;
+
+	kpx_ranker_logits(ranker, impressions, row, click, &convert);
+	*click += effect ? ranker->parameter[effect] : 0;
+	not_both = kpx_sigmoid(-*click) + kpx_sigmoid(*click) * kpx_sigmoid(-convert);
+	*both = log_sigmoid(*click) + log_sigmoid(convert) - log(fmax(not_both, 1e-300));
+}
+
 double
 kpx_ranker_loss(const KpxRanker *ranker, const KpxImpressions *impressions, const uint32_t *order, size_t begin, size_t end)
 {

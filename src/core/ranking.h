@@ -76,8 +76,14 @@ extern void kpx_ranker_init(KpxRanker *ranker, double click_rate, double convert
 extern void kpx_ranker_logits(const KpxRanker *ranker, const KpxImpressions *impressions, size_t row,
 							  double *click, double *convert);
 
-/* Probabilities from logits: click and convert given click. */
 extern double kpx_sigmoid(double logit);
+
+/*
+ * Logits of a click and of a click with conversion, p q: what Platt's line calibrates.
+ * at_position: where it was shown; else at the first position.
+ */
+extern void kpx_ranker_outcome_logits(const KpxRanker *ranker, const KpxImpressions *impressions, size_t row,
+									  bool at_position, double *click, double *both);
 
 /* Sum of the loss over these rows; order (or NULL: all in order) names rows [begin, end). */
 extern double kpx_ranker_loss(const KpxRanker *ranker, const KpxImpressions *impressions, const uint32_t *order,

@@ -262,6 +262,21 @@ test_extremes(void)
 				CHECK(isfinite(gradient[k]));
 		}
 	CHECK_NEAR(kpx_sigmoid(-800) + kpx_sigmoid(800), 1, 1e-15);
+	/* both happen with probability p q; the position is that of the click */
+	memset(r.parameter, 0, r.parameters * sizeof(double));
+	r.parameter[r.intercept[0]] = -1;
+	r.parameter[r.intercept[1]] = 0.5;
+	r.parameter[r.position + 2] = -0.7;
+	w.position[1] = 2;
+	for (int at = 0; at <= 1; at++)
+	{
+		double click;
+		double both;
+
+		kpx_ranker_outcome_logits(&r, &w.imp, 1, at, &click, &both);
+		CHECK_NEAR(click, at ? -1.7 : -1, 1e-12);
+		CHECK_NEAR(kpx_sigmoid(both), kpx_sigmoid(click) * kpx_sigmoid(0.5), 1e-12);
+	}
 	free(r.parameter);
 	free(gradient);
 	free_world(&w);

@@ -68,9 +68,11 @@ CREATE TABLE kpx.impression (
 	expected_value double precision NOT NULL,
 	propensity double precision NOT NULL,
 	explored boolean NOT NULL,
-	reason text
+	reason text,
+	signals real[] NOT NULL
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE kpx.impression IS 'impressions: one row an item that was shown';
+COMMENT ON COLUMN kpx.impression.signals IS 'what the ranker learns from, in the order of docs/ranking.md; NaN: not known';
 COMMENT ON COLUMN kpx.impression.propensity IS 'probability of this item at this rank, given the items above it';
 
 CREATE TABLE kpx.dismissal (

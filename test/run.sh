@@ -91,7 +91,12 @@ pgtap_file() {
 	local database
 	database=tap_$(basename "$1" .sql)
 	createdb "$database" && psql -q -d "$database" -c 'CREATE EXTENSION pgtap' -c 'CREATE EXTENSION kpxrec' &&
-		pg_prove -d "$database" -q --ext .sql "$1" >"$RUN_DIR/tap.out" 2>&1 || { cat "$RUN_DIR/tap.out"; return 1; }
+		pg_prove -d "$database" -q --ext .sql "$1" >"$RUN_DIR/tap.out" 2>&1 || {
+		cat "$RUN_DIR/tap.out"
+		# once more, for what was had and what was wanted
+		psql -XqAt -d "$database" -f "$1" 2>&1 | grep -E '^not ok|^#|ERROR'
+		return 1
+	}
 	dropdb "$database"
 }
 

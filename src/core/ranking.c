@@ -361,24 +361,26 @@ void
 kpx_moments(const float *dense, int numeric, const uint32_t *order, size_t n, double *mean, double *sd)
 {
 	for (int j = 0; j < numeric; j++)
-		mean[j] = sd[j] = 0;
-	/* Welford 1962 */
-	for (size_t i = 0; i < n; i++)
 	{
-		const float *row = dense + (size_t) order[i] * (size_t) numeric;
+		double known = 0;
+		double m = 0;
+		double m2 = 0;
 
-		for (int j = 0; j < numeric; j++)
+		/* Welford 1962 */
+		for (size_t i = 0; i < n; i++)
 		{
-			double delta = row[j] - mean[j];
+			double x = dense[(size_t) order[i] * (size_t) numeric + (size_t) j];
+			double delta = x - m;
 
-			mean[j] += delta / (double) (i + 1);
-			sd[j] += delta * (row[j] - mean[j]);
+			if (isnan(x))
+				continue;
+			known++;
+			m += delta / known;
+			m2 += delta * (x - m);
 		}
-	}
-	for (int j = 0; j < numeric; j++)
-	{
-		sd[j] = n > 0 ? sqrt(sd[j] / (double) n) : 0;
-		if (!(sd[j] > 1e-12 * (1 + fabs(mean[j]))))
+		mean[j] = m;
+		sd[j] = known > 0 ? sqrt(m2 / known) : 0;
+		if (!(sd[j] > 1e-6 * (1 + fabs(m))))
 			sd[j] = 1;
 	}
 }
@@ -387,5 +389,5 @@ void
 kpx_standardise(float *row, int numeric, const double *mean, const double *sd)
 {
 	for (int j = 0; j < numeric; j++)
-		row[j] = (float) ((row[j] - mean[j]) / sd[j]);
+		row[j] = isnan(row[j]) ? 0 : (float) ((row[j] - mean[j]) / sd[j]);
 }

@@ -115,8 +115,8 @@ extern KpxStatus kpx_ranker_epoch(KpxRanker *ranker, const KpxImpressions *impre
 extern void kpx_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t epoch);
 
 /*
- * Mean and standard deviation of each numeric feature over rows named by order; sd is 1
- * for a constant one. kpx_standardise applies them to one row of numeric floats.
+ * Mean and standard deviation of each numeric feature over rows named by order, NaN left out;
+ * sd is 1 for a constant one. kpx_standardise applies them to one row; NaN becomes the mean.
  */
 extern void kpx_moments(const float *dense, int numeric, const uint32_t *order, size_t n, double *mean, double *sd);
 extern void kpx_standardise(float *row, int numeric, const double *mean, const double *sd);

@@ -1,6 +1,6 @@
 /*
  * ranking.c
- *	  Smoothed rates: what ranks when no ranker is trained.
+ *	  What each candidate is expected to do: by the active ranker, else by smoothed rates.
  *
  * P(click) of an item in a pair of modules (where it is shown, where it comes from) is
  * the mean of a Beta posterior: (clicks + 20 m) / (impressions + 20). Its prior mean m is
@@ -9,6 +9,9 @@
  * before anybody has seen an item, what sets it apart is how well it fits the user.
  * P(convert | click) is smoothed likewise, from a prior of 0.1 and without the score. The
  * counts are those of kpx_attribute's last run.
+ *
+ * The active ranker speaks for the modules that it was trained for, and the smoothed rates
+ * are among its signals.
  */
 #include "ranking.h"
 
@@ -16,6 +19,7 @@
 #include "utils/array.h"
 
 #include "core/feedback.h"
+#include "ranker.h"
 
 #define PRIOR_WEIGHT 20
 #define PRIOR_CLICK 0.05
@@ -87,16 +91,15 @@ within(double value, double low, double high)
 											: value;
 }
 
-const char *
-kpx_rank_candidates(KpxRankRequest *r)
+/* p_click and p_convert of all candidates. */
+static void
+smoothed_rates(KpxRankRequest *r)
 {
 	Counts *item = palloc0(sizeof(Counts) * Max(r->n, 1));
 	Counts *total = palloc0(sizeof(Counts) * r->n_modules);
 	double *mean = palloc0(sizeof(double) * r->n_modules);
 	int *count = palloc0(sizeof(int) * r->n_modules);
 
-	if (r->n == 0)
-		return "smoothed rates";
 	read_counts(r, item, total);
 	for (int i = 0; i < r->n; i++)
 	{
@@ -116,5 +119,56 @@ kpx_rank_candidates(KpxRankRequest *r)
 							 LEAST, MOST);
 		it->p_convert = within(kpx_smoothed_rate(item[i].conversions, item[i].clicks, convert, PRIOR_WEIGHT), LEAST, MOST);
 	}
-	return "smoothed rates";
+}
+
+static bool
+speaks_for(const KpxTrainedRanker *ranker, int module)
+{
+	for (int m = 0; m < ranker->n_modules; m++)
+		if (ranker->modules[m] == module)
+			return true;
+	return false;
+}
+
+/* What the ranker says of a candidate, at the first position. */
+static void
+rank_by(const KpxTrainedRanker *ranker, const KpxRankRequest *r, KpxRankItem *item)
+{
+	float dense[KPX_SIGNALS];
+	int module = r->modules[item->module]->id;
+	uint32 pair = kpx_ranker_level(ranker, kpx_ranker_pair(r->home ? r->home->id : 0, module));
+	KpxImpressions one = {1, KPX_SIGNALS, 1, dense, &pair, NULL, NULL};
+	double click;
+	double both;
+
+	if (item->signal == NULL || !speaks_for(ranker, module))
+		return;
+	memcpy(dense, item->signal, sizeof(dense));
+	kpx_standardise(dense, KPX_SIGNALS, ranker->mean, ranker->sd);
+	kpx_ranker_probabilities(ranker, &one, 0, false, &click, &both);
+	item->p_click = within(click, LEAST, MOST);
+	if (ranker->convert_trained)
+		item->p_convert = within(both / click, LEAST, MOST);
+}
+
+const char *
+kpx_rank_candidates(KpxRankRequest *r)
+{
+	const KpxTrainedRanker *ranker = kpx_active_ranker(r->registry);
+
+	if (r->n > 0)
+		smoothed_rates(r);
+	for (int i = 0; i < r->n; i++)
+	{
+		KpxRankItem *item = &r->items[i];
+
+		if (item->signal)
+		{
+			item->signal[KPX_SIGNAL_CLICK_RATE] = kpx_signal_logit(item->p_click);
+			item->signal[KPX_SIGNAL_CONVERT_RATE] = kpx_signal_logit(item->p_convert);
+		}
+		if (ranker)
+			rank_by(ranker, r, item);
+	}
+	return ranker ? psprintf("ranker " INT64_FORMAT, ranker->id) : "smoothed rates";
 }

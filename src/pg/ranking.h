@@ -5,11 +5,13 @@
  * The seam between candidates and policy: kpx_rank_candidates fills the two probabilities of all
  * candidates of one user. What ranks when nothing is trained is smoothed rates.
  */
-#ifndef KPX_RANKING_H
-#define KPX_RANKING_H
+#ifndef KPX_PG_RANKING_H
+#define KPX_PG_RANKING_H
 
 #include "kpxrec.h"
 
+#include "core/signals.h"
+#include "item_facts.h"
 #include "registry.h"
 
 /* One candidate with what is known of it. */
@@ -21,6 +23,7 @@ typedef struct KpxRankItem
 	double price; /* of the item table; NaN: none */
 	float score; /* of the candidate step; comparable within a module */
 	int place; /* in its module's candidates, from 0 */
+	float *signal; /* [KPX_SIGNALS], core/signals.h; NULL: not asked for */
 	double p_click; /* out */
 	double p_convert; /* out: given a click */
 } KpxRankItem;
@@ -36,7 +39,17 @@ typedef struct KpxRankRequest
 	int n;
 } KpxRankRequest;
 
+/*
+ * Signals of a module's candidates for a user, in the current history scope, as the caller:
+ * all but the two rates, which kpx_rank_candidates sets. modules: how many take part.
+ */
+extern void kpx_rank_signals(KpxRegistry *registry, KpxModule *module, const KpxItemColumns *columns, int modules,
+							 const char *user_id, KpxRankItem *items, int n);
+
+/* Is there a trained ranker to answer? */
+extern bool kpx_ranker_is_active(KpxRegistry *registry);
+
 /* Fills p_click and p_convert, in (0, 1); returns the name of what ranked, for the log. */
 extern const char *kpx_rank_candidates(KpxRankRequest *request);
 
-#endif /* KPX_RANKING_H */
+#endif /* KPX_PG_RANKING_H */

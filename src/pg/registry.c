@@ -27,8 +27,8 @@ static KpxRegistry *stale = NULL;
 static bool valid = false;
 static bool callbacks_registered = false;
 static uint64 generation = 0;
-static Oid watched[4];
-static const char *const watched_names[4] = {"module", "event_source", "model", "active_model"};
+static Oid watched[5];
+static const char *const watched_names[5] = {"module", "event_source", "model", "active_model", "ranker"};
 
 static void
 forget(void)
@@ -57,8 +57,11 @@ is_registered(Oid relation)
 static void
 relcache_changed(Datum arg, Oid relation)
 {
-	if (relation == InvalidOid || relation == watched[0] || relation == watched[1] ||
-		relation == watched[2] || relation == watched[3] || is_registered(relation))
+	bool ours = relation == InvalidOid || is_registered(relation);
+
+	for (int i = 0; i < lengthof(watched); i++)
+		ours |= relation == watched[i];
+	if (ours)
 		forget();
 }
 
@@ -263,7 +266,7 @@ kpx_registry(void)
 	context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec registry", ALLOCSET_SMALL_SIZES);
 	before = generation;
 	kpx_catalog_begin(&catalog, true);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < lengthof(watched); i++)
 		watched[i] = get_relname_relid(watched_names[i], get_namespace_oid("kpx", false));
 	loaded = MemoryContextAllocZero(context, sizeof(KpxRegistry));
 	loaded->context = context;

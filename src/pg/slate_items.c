@@ -11,41 +11,7 @@
 #include "utils/lsyscache.h"
 
 #include "history.h"
-
-/* Columns of an item table that registration has named. */
-typedef struct Columns
-{
-	char *price;
-	char *category;
-} Columns;
-
-static Columns *
-read_columns(const KpxSlateRequest *r)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Columns *columns = palloc0(sizeof(Columns) * r->n_modules);
-	KpxCatalog catalog;
-
-	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT id, price, category FROM kpx.module", 0, NULL, NULL, NULL, true);
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		bool null;
-		int id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &null));
-
-		for (int m = 0; m < r->n_modules; m++)
-			if (r->modules[m]->id == id)
-			{
-				char *price = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
-				char *category = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3);
-
-				columns[m].price = price ? MemoryContextStrdup(context, price) : NULL;
-				columns[m].category = category ? MemoryContextStrdup(context, category) : NULL;
-			}
-	}
-	kpx_catalog_end(&catalog);
-	return columns;
-}
+#include "item_facts.h"
 
 /* ------------------------------------------------------------ consent */
 
@@ -145,49 +111,20 @@ add_candidates(KpxSlateRequest *r, int m, MemoryContext context)
 
 /* Price, category and boost of the candidates first .. n - 1, of module m. */
 static void
-add_features(KpxSlateRequest *r, int m, int first, const Columns *columns, MemoryContext context)
+add_facts(KpxSlateRequest *r, int m, int first, const KpxItemColumns *columns)
 {
-	const KpxModule *module = r->modules[m];
-	const KpxSettings *settings = kpx_policy_module(r->policy, module->name);
-	const char *boost = settings ? settings->boost : NULL;
-	Oid id_type;
-	Oid types[] = {TEXTARRAYOID};
-	Datum *ids = palloc(sizeof(Datum) * Max(r->n - first, 1));
-	Datum values[1];
+	const KpxSettings *settings = kpx_policy_module(r->policy, r->modules[m]->name);
+	char **ids = palloc(sizeof(char *) * Max(r->n - first, 1));
+	KpxItemFacts *facts;
 
-	if (first == r->n || (!columns->price && !columns->category && !boost))
-		return;
-	id_type = getBaseType(kpx_column_type(module->items, module->item_id));
 	for (int i = first; i < r->n; i++)
-		ids[i - first] = CStringGetTextDatum(r->items[i].id);
-	values[0] = PointerGetDatum(construct_array(ids, r->n - first, TEXTOID, -1, false, TYPALIGN_INT));
-	if (SPI_execute_with_args(
-			psprintf("SELECT u.n::pg_catalog.int4, %s%s%s, %s%s%s, %s%s%s FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)"
-					 " JOIN %s i ON i.%s OPERATOR(pg_catalog.=) u.id::%s",
-					 columns->price ? "i." : "", columns->price ? quote_identifier(columns->price) : "NULL", "::pg_catalog.float8",
-					 columns->category ? "i." : "", columns->category ? quote_identifier(columns->category) : "NULL", "::pg_catalog.text",
-					 boost ? "i." : "", boost ? quote_identifier(boost) : "1", "::pg_catalog.float8",
-					 kpx_relation_sql(module->items, module->items_name, "module", module->name),
-					 quote_identifier(module->item_id), format_type_be_qualified(id_type)),
-			1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read %s", module->items_name)));
-	for (uint64 row = 0; row < SPI_processed; row++)
+		ids[i - first] = r->items[i].id;
+	facts = kpx_item_facts(r->modules[m], columns, settings ? settings->boost : NULL, ids, r->n - first);
+	for (int i = first; i < r->n; i++)
 	{
-		HeapTuple tuple = SPI_tuptable->vals[row];
-		TupleDesc desc = SPI_tuptable->tupdesc;
-		bool null;
-		int i = first + DatumGetInt32(SPI_getbinval(tuple, desc, 1, &null)) - 1;
-		double number = DatumGetFloat8(SPI_getbinval(tuple, desc, 2, &null));
-		char *category = SPI_getvalue(tuple, desc, 3);
-
-		r->items[i].price = null ? NAN : number;
-		r->items[i].category = category ? MemoryContextStrdup(context, category) : NULL;
-		number = DatumGetFloat8(SPI_getbinval(tuple, desc, 4, &null));
-		if (!null && !(number >= 0 && number <= 1e6))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("column \"%s\" of %s holds the boost %g, expected 0 to 1e6", boost, module->items_name, number)));
-		r->offers[i].boost = null ? 1 : number;
+		r->items[i].price = facts[i - first].price;
+		r->items[i].category = facts[i - first].category;
+		r->offers[i].boost = facts[i - first].boost;
 	}
 }
 
@@ -207,7 +144,8 @@ kpx_slate_items(KpxSlateRequest *r)
 {
 	MemoryContext context = CurrentMemoryContext;
 	const char *home = r->home ? r->home->name : NULL;
-	Columns *columns = read_columns(r);
+	KpxItemColumns *columns = kpx_item_columns(r->modules, r->n_modules);
+	bool signals = r->log || kpx_ranker_is_active(r->registry);
 	bool *allowed = read_consent(r);
 
 	for (int m = 0; m < r->n_modules; m++)
@@ -220,14 +158,16 @@ kpx_slate_items(KpxSlateRequest *r)
 		{
 			SPI_connect();
 			add_candidates(r, m, context);
+			SPI_finish();
+			add_facts(r, m, first, &columns[m]);
+			if (signals)
+				kpx_rank_signals(r->registry, r->modules[m], &columns[m], r->n_modules, r->user_id, r->items + first, r->n - first);
 		}
 		PG_FINALLY();
 		{
 			kpx_history_scope_begin(NULL);
 		}
 		PG_END_TRY();
-		add_features(r, m, first, &columns[m], context);
-		SPI_finish();
 		for (int i = first; i < r->n; i++)
 			r->offers[i].value = kpx_slate_value(r->policy, home, r->modules[m]->name, r->items[i].price);
 	}

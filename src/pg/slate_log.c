@@ -185,12 +185,16 @@ write_impressions(const KpxSlateRequest *r, int64 slate_id, const KpxPlace *plac
 {
 	static SPIPlanPtr plan = NULL;
 	static Oid types[] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT4OID, INT8OID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID,
-						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, BOOLARRAYOID, TEXTARRAYOID};
-	Datum values[15];
+						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, BOOLARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID,
+						  INT4OID};
+	Datum values[17];
 	Datum *column[10];
+	Datum *signal = palloc(sizeof(Datum) * n * KPX_SIGNALS);
 
 	for (int c = 0; c < 10; c++)
 		column[c] = palloc(sizeof(Datum) * n);
+	for (int i = 0; i < n * KPX_SIGNALS; i++)
+		signal[i] = Float4GetDatum(r->items[places[i / KPX_SIGNALS].item].signal[i % KPX_SIGNALS]);
 	for (int p = 0; p < n; p++)
 	{
 		const KpxRankItem *item = &r->items[places[p].item];
@@ -220,11 +224,14 @@ write_impressions(const KpxSlateRequest *r, int64 slate_id, const KpxPlace *plac
 		values[5 + c] = array_of(column[c], n, FLOAT8OID);
 	values[13] = array_of(column[8], n, BOOLOID);
 	values[14] = array_of(column[9], n, TEXTOID);
+	values[15] = array_of(signal, n * KPX_SIGNALS, FLOAT4OID);
+	values[16] = Int32GetDatum(KPX_SIGNALS);
 	execute_once_planned(&plan, "INSERT INTO kpx.impression SELECT $1, u.n, $2, $3, $4, u.module, u.item, nullif(u.category, ''), $5, u.score,"
-								" u.click, u.convert, u.value, u.propensity, u.explored, nullif(u.reason, '')"
+								" u.click, u.convert, u.value, u.propensity, u.explored, nullif(u.reason, ''),"
+								" $16[((u.n - 1) * $17 + 1)::int4 : (u.n * $17)::int4]"
 								" FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY"
 								" u(module, item, category, score, click, convert, value, propensity, explored, reason, n)",
-						 15, types, values, NULL);
+						 17, types, values, NULL);
 }
 
 int64

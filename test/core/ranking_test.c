@@ -315,6 +315,12 @@ test_small_parts(void)
 	kpx_standardise(dense + 2, 2, mean, sd);
 	CHECK_NEAR(dense[2], 0, 1e-7);
 	CHECK_NEAR(dense[3], 0, 1e-7);
+	dense[2] = NAN; /* not known */
+	kpx_moments(dense, 2, rows, 3, mean, sd);
+	CHECK_NEAR(mean[0], 2, 1e-12);
+	CHECK_NEAR(sd[0], 1, 1e-12);
+	kpx_standardise(dense + 2, 2, mean, sd);
+	CHECK_NEAR(dense[2], 0, 0);
 }
 
 int

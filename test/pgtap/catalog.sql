@@ -18,7 +18,7 @@ SELECT is_empty($$SELECT signature FROM members WHERE prokind <> 'a' AND prolang
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
 	ARRAY['kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
 		'kpx_activate', 'kpx_drop_model', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_mine_rules', 'invalidate',
-		'kpx_optimize_policy', 'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions'], 'what writes or trains is VOLATILE, and only that');
+		'kpx_optimize_policy', 'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions', 'kpx_train_ranker'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
 	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'rule_measures', 'kpx_interests', 'kpx_behaviour',
 		'kpx_similarity', 'kpx_profile_agg', 'kpx_profile_agg_add', 'kpx_profile_agg_add_many', 'kpx_profile_agg_fuse', 'kpx_profile_agg_combine',

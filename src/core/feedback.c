@@ -143,32 +143,36 @@ kpx_unit_sums_add(KpxUnitSums *total, const KpxUnitSums *s)
 }
 
 double
-kpx_estimate_std_error(KpxEstimator estimator, const KpxUnitSums *sums, size_t units)
+kpx_estimate_deviations(KpxEstimator estimator, const KpxUnitSums *sums, const KpxUnitSums *total, size_t begin, size_t end)
 {
-	KpxUnitSums total = {0};
-	double value;
+	double value = kpx_estimate(estimator, total);
 	double squares = 0;
+
+	for (size_t u = begin; u < end; u++)
+	{
+		double numerator;
+		double denominator;
+
+		parts(estimator, &sums[u], &numerator, &denominator);
+		numerator -= value * denominator;
+		squares += numerator * numerator;
+	}
+	return squares;
+}
+
+double
+kpx_estimate_std_error(KpxEstimator estimator, const KpxUnitSums *total, size_t units, double deviations)
+{
 	double numerator;
 	double denominator;
 	bool ratio = estimator == KPX_SNIPS || estimator == KPX_CLIPPED_SNIPS;
 
-	for (size_t u = 0; u < units; u++)
-		kpx_unit_sums_add(&total, &sums[u]);
-	value = kpx_estimate(estimator, &total);
-	if (units < 2 || isnan(value))
+	if (units < 2 || isnan(kpx_estimate(estimator, total)))
 		return NAN;
-	for (size_t u = 0; u < units; u++)
-	{
-		double deviation;
-
-		parts(estimator, &sums[u], &numerator, &denominator);
-		deviation = numerator - value * denominator;
-		squares += deviation * deviation;
-	}
 	if (!ratio)
-		squares *= (double) units / (double) (units - 1);
-	parts(estimator, &total, &numerator, &denominator);
-	return sqrt(squares) / denominator;
+		deviations *= (double) units / (double) (units - 1);
+	parts(estimator, total, &numerator, &denominator);
+	return sqrt(deviations) / denominator;
 }
 
 void
@@ -241,38 +245,52 @@ typedef struct Context
 	double baseline[2];
 } Context;
 
+/* Over all rows, by half. */
+typedef struct Halves
+{
+	double rows[2];
+	double reward[2];
+	double mean[2];
+} Halves;
+
 size_t
 kpx_cells_workspace(const KpxCells *cells)
 {
-	return cells->cells * (sizeof(Cell) / sizeof(double)) + cells->contexts * (sizeof(Context) / sizeof(double));
+	return (sizeof(Halves) + cells->cells * sizeof(Cell) + cells->contexts * sizeof(Context)) / sizeof(double);
 }
 
-/* Sums of rows by cell; mean[h]: reward of half h. */
-static void
-sum_cells(const KpxLog *log, const KpxCells *cells, uint64_t seed, Cell *cell, double *mean)
+static Cell *
+cells_of(const double *workspace)
 {
-	double rows[2] = {0, 0};
-	double reward[2] = {0, 0};
+	return (Cell *) ((Halves *) workspace + 1);
+}
 
-	for (size_t c = 0; c < cells->cells; c++)
-		cell[c] = (Cell){.probability = -1};
-	for (size_t i = 0; i < log->n; i++)
+static Context *
+contexts_of(const KpxCells *cells, const double *workspace)
+{
+	return (Context *) (cells_of(workspace) + cells->cells);
+}
+
+void
+kpx_cells_add(const KpxLog *log, const KpxCells *cells, uint64_t seed, size_t begin, size_t end, double *workspace)
+{
+	Halves *all = (Halves *) workspace;
+
+	for (size_t i = begin; i < end; i++)
 	{
-		Cell *c = &cell[cells->cell[i]];
+		Cell *c = &cells_of(workspace)[cells->cell[i]];
 		size_t h = half_of(log, seed, i);
 
-		c->rows[h]++;
-		c->reward[h] += log->reward[i];
-		c->weight += log->probability[i] / log->propensity[i];
-		if (c->probability == -1)
+		if (c->rows[0] + c->rows[1] == 0)
 			c->probability = log->probability[i];
 		else if (fabs(c->probability - log->probability[i]) > ROUNDING)
 			c->probability = NAN;
-		rows[h]++;
-		reward[h] += log->reward[i];
+		c->rows[h]++;
+		c->reward[h] += log->reward[i];
+		c->weight += log->probability[i] / log->propensity[i];
+		all->rows[h]++;
+		all->reward[h] += log->reward[i];
 	}
-	for (int h = 0; h < 2; h++)
-		mean[h] = rows[h] > 0 ? reward[h] / rows[h] : (reward[0] + reward[1]) / fmax(rows[0] + rows[1], 1);
 }
 
 /* What half h, from the other half's rows, says about a cell. */
@@ -291,15 +309,15 @@ cell_probability(const Cell *c, const Context *context)
 }
 
 void
-kpx_cells_fit(const KpxLog *log, const KpxCells *cells, uint64_t seed, double *workspace, double *predicted,
-			  double *baseline, double *direct)
+kpx_cells_finish(const KpxCells *cells, double *workspace)
 {
-	Cell *cell = (Cell *) workspace;
-	Context *context = (Context *) (cell + cells->cells);
-	double mean[2];
+	Halves *all = (Halves *) workspace;
+	const Cell *cell = cells_of(workspace);
+	Context *context = contexts_of(cells, workspace);
 
-	sum_cells(log, cells, seed, cell, mean);
-	memset(context, 0, sizeof(Context) * cells->contexts);
+	for (int h = 0; h < 2; h++)
+		all->mean[h] = all->rows[h] > 0 ? all->reward[h] / all->rows[h]
+										: (all->reward[0] + all->reward[1]) / fmax(all->rows[0] + all->rows[1], 1);
 	for (size_t c = 0; c < cells->cells; c++)
 	{
 		Context *x = &context[cells->context[c]];
@@ -313,16 +331,24 @@ kpx_cells_fit(const KpxLog *log, const KpxCells *cells, uint64_t seed, double *w
 		Context *x = &context[cells->context[c]];
 
 		for (int h = 0; h < 2; h++)
-			x->baseline[h] += cell_probability(&cell[c], x) * cell_reward(&cell[c], h, mean);
+			x->baseline[h] += cell_probability(&cell[c], x) * cell_reward(&cell[c], h, all->mean);
 	}
-	for (size_t i = 0; i < log->n; i++)
+}
+
+void
+kpx_cells_predict(const KpxLog *log, const KpxCells *cells, uint64_t seed, size_t begin, size_t end, const double *workspace,
+				  double *predicted, double *baseline, double *direct)
+{
+	const Halves *all = (const Halves *) workspace;
+
+	for (size_t i = begin; i < end; i++)
 	{
-		const Cell *c = &cell[cells->cell[i]];
-		const Context *x = &context[cells->context[cells->cell[i]]];
+		const Cell *c = &cells_of(workspace)[cells->cell[i]];
+		const Context *x = &contexts_of(cells, workspace)[cells->context[cells->cell[i]]];
 		size_t h = half_of(log, seed, i);
 		double frequency = (c->rows[0] + c->rows[1]) / x->rows;
 
-		predicted[i] = cell_reward(c, (int) h, mean);
+		predicted[i] = cell_reward(c, (int) h, all->mean);
 		baseline[i] = x->baseline[h];
 		direct[i] = baseline[i] + cell_probability(c, x) / frequency * (log->reward[i] - predicted[i]);
 	}

@@ -104,9 +104,12 @@ extern double kpx_estimate(KpxEstimator estimator, const KpxUnitSums *total);
 /*
  * Standard error of kpx_estimate(estimator, total) over units sums[0..units): of a
  * mean with units - 1 degrees of freedom, of a ratio by linearisation. NaN for fewer
- * than two units or where the value is NaN.
+ * than two units or where the value is NaN. deviations: of all units by the function
+ * below, which adds those of units [begin, end).
  */
-extern double kpx_estimate_std_error(KpxEstimator estimator, const KpxUnitSums *sums, size_t units);
+extern double kpx_estimate_std_error(KpxEstimator estimator, const KpxUnitSums *total, size_t units, double deviations);
+extern double kpx_estimate_deviations(KpxEstimator estimator, const KpxUnitSums *sums, const KpxUnitSums *total, size_t begin,
+									  size_t end);
 
 /*
  * Adds draws [begin, end) of a bootstrap replicate to total (zeroed by the caller): a
@@ -134,18 +137,24 @@ typedef struct KpxCells
 	const uint32_t *context; /* [cells]: of a cell */
 } KpxCells;
 
-/* Doubles of workspace for kpx_cells_fit. */
+/* Doubles of workspace for the three below, which are called in this order. */
 extern size_t kpx_cells_workspace(const KpxCells *cells);
 
+/* Adds rows [begin, end) to the cells; workspace zeroed by the caller before the first. */
+extern void kpx_cells_add(const KpxLog *log, const KpxCells *cells, uint64_t seed, size_t begin, size_t end, double *workspace);
+
+/* Once all rows are there. */
+extern void kpx_cells_finish(const KpxCells *cells, double *workspace);
+
 /*
- * Fills predicted, baseline and direct [n]. The policy's probability of a cell is its
- * rows' (when they agree and a context's sum to 1), else the share of the context's
- * weight: sum w of the cell / sum w of the context. direct also carries the cell's
- * residuals, weighted by policy / empirical frequency, so that its spread over units is
- * that of the fitted means; its mean is the post-stratified mean reward.
+ * Fills predicted, baseline and direct of rows [begin, end). The policy's probability of a
+ * cell is its rows' (when they agree and a context's sum to 1), else the share of the
+ * context's weight: sum w of the cell / sum w of the context. direct also carries the
+ * cell's residuals, weighted by policy / empirical frequency, so that its spread over units
+ * is that of the fitted means; its mean is the post-stratified mean reward.
  */
-extern void kpx_cells_fit(const KpxLog *log, const KpxCells *cells, uint64_t seed, double *workspace, double *predicted,
-						  double *baseline, double *direct);
+extern void kpx_cells_predict(const KpxLog *log, const KpxCells *cells, uint64_t seed, size_t begin, size_t end,
+							  const double *workspace, double *predicted, double *baseline, double *direct);
 
 /* Mean of the Beta(prior_weight * prior, prior_weight * (1 - prior)) posterior: (successes + prior_weight * prior) / (trials + prior_weight). */
 extern double kpx_smoothed_rate(double successes, double trials, double prior, double prior_weight);

@@ -155,6 +155,19 @@ warn_of_thin_overlap(const KpxLog *log, const KpxWeights *weights, const char *w
 	}
 }
 
+static double
+std_error(KpxEstimator e, const KpxUnitSums *sums, const KpxUnitSums *total, size_t units)
+{
+	double deviations = 0;
+
+	for (size_t begin = 0; begin < units; begin += CHUNK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		deviations += kpx_estimate_deviations(e, sums, total, begin, Min(begin + CHUNK, units));
+	}
+	return kpx_estimate_std_error(e, total, units, deviations);
+}
+
 /* Units in groups of every MOST_DRAWN-th; itself when there are few. */
 static const KpxUnitSums *
 grouped(const KpxUnitSums *sums, size_t *units)
@@ -237,7 +250,7 @@ kpx_off_policy_report(FunctionCallInfo fcinfo, const KpxLog *log, size_t units, 
 	for (int e = 0; e < KPX_ESTIMATORS; e++)
 	{
 		bool clipped = e == KPX_CLIPPED_IPS || e == KPX_CLIPPED_SNIPS;
-		double numbers[5] = {kpx_estimate(e, &total), kpx_estimate_std_error(e, sums, units), low[e], high[e],
+		double numbers[5] = {kpx_estimate(e, &total), std_error(e, sums, &total, units), low[e], high[e],
 							 kpx_effective_sample_size(clipped ? weights.clipped_sum : weights.sum,
 													   clipped ? weights.clipped_squares : weights.squares)};
 
@@ -450,6 +463,7 @@ add_model(KpxLog *log, Rows *rows, const KpxOffPolicyOptions *options)
 	{
 		KpxCells cells = {kpx_idmap_count(rows->cells), 1, rows->cell, rows->cell_context};
 		double *fitted[3];
+		double *workspace;
 		KpxLogFaults faults = {0};
 
 		kpx_log_check(log, 0, log->n, &faults);
@@ -459,8 +473,19 @@ add_model(KpxLog *log, Rows *rows, const KpxOffPolicyOptions *options)
 			cells.contexts = kpx_idmap_count(rows->map[CONTEXT]);
 		for (int i = 0; i < 3; i++)
 			fitted[i] = kpx_alloc(rows->context, log->n, sizeof(double));
-		kpx_cells_fit(log, &cells, (uint64) options->seed,
-					  kpx_alloc(rows->context, kpx_cells_workspace(&cells), sizeof(double)), fitted[0], fitted[1], fitted[2]);
+		workspace = kpx_alloc_aligned(rows->context, kpx_cells_workspace(&cells), sizeof(double)); /* zeroed */
+		for (size_t begin = 0; begin < log->n; begin += CHUNK)
+		{
+			CHECK_FOR_INTERRUPTS();
+			kpx_cells_add(log, &cells, (uint64) options->seed, begin, Min(begin + CHUNK, log->n), workspace);
+		}
+		kpx_cells_finish(&cells, workspace);
+		for (size_t begin = 0; begin < log->n; begin += CHUNK)
+		{
+			CHECK_FOR_INTERRUPTS();
+			kpx_cells_predict(log, &cells, (uint64) options->seed, begin, Min(begin + CHUNK, log->n), workspace, fitted[0], fitted[1],
+							  fitted[2]);
+		}
 		log->predicted = fitted[0];
 		log->baseline = fitted[1];
 		log->direct = fitted[2];

@@ -496,7 +496,7 @@ test_coverage(void *workspace)
 		for (int u = 0; u < SLATES; u++)
 			kpx_unit_sums_add(&total, &sums[u]);
 		for (int e = 0; e < KPX_ESTIMATORS; e++)
-			covered[e] += fabs(kpx_estimate(e, &total) - truth) < 1.959964 * kpx_estimate_std_error(e, sums, SLATES);
+			covered[e] += fabs(kpx_estimate(e, &total) - truth) < 1.959964 * kpx_estimate_std_error(e, &total, SLATES, kpx_estimate_deviations(e, sums, &total, 0, SLATES));
 	}
 	printf("95 %% intervals cover the simulated truth: ips %.1f %%, snips %.1f %%, dr %.1f %% of %d logs\n", 100.0 * covered[KPX_IPS] / LOGS,
 		   100.0 * covered[KPX_SNIPS] / LOGS, 100.0 * covered[KPX_DR] / LOGS, LOGS);

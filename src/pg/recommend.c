@@ -112,7 +112,7 @@ PG_FUNCTION_INFO_V1(kpx_recommend_typed);
 Datum
 kpx_recommend_typed(PG_FUNCTION_ARGS)
 {
-	return recommend(fcinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), 3, get_fn_expr_argtype(fcinfo->flinfo, 2), false);
+	return recommend(fcinfo, get_fn_expr_argtype(fcinfo->flinfo, 0), 3, kpx_witness_argument(fcinfo, 2), false);
 }
 
 PG_FUNCTION_INFO_V1(kpx_recommend_text);
@@ -161,7 +161,7 @@ PG_FUNCTION_INFO_V1(kpx_recommend_from_typed);
 Datum
 kpx_recommend_from_typed(PG_FUNCTION_ARGS)
 {
-	return recommend_from(fcinfo, 4, get_fn_expr_argtype(fcinfo->flinfo, 3));
+	return recommend_from(fcinfo, 4, kpx_witness_argument(fcinfo, 3));
 }
 
 /* ------------------------------------------------------------ kpx_recommend_for */
@@ -253,5 +253,5 @@ PG_FUNCTION_INFO_V1(kpx_recommend_for_typed);
 Datum
 kpx_recommend_for_typed(PG_FUNCTION_ARGS)
 {
-	return recommend_for(fcinfo, 3, get_fn_expr_argtype(fcinfo->flinfo, 2));
+	return recommend_for(fcinfo, 3, kpx_witness_argument(fcinfo, 2));
 }

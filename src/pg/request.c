@@ -66,6 +66,20 @@ kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int
 	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
 }
 
+Oid
+kpx_witness_argument(FunctionCallInfo fcinfo, int n)
+{
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, n);
+
+	if (!PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"item_type\" must be a NULL of the wanted type, found a value of type %s",
+						format_type_be(type)),
+				 errhint("If it was meant as the number of answers, that is an integer: k => 10.")));
+	return type;
+}
+
 /* The answer's item type must be able to hold the module's ids. */
 void
 kpx_request_item_type(KpxRequest *q, Oid type)

@@ -51,6 +51,12 @@ extern int kpx_count_argument(FunctionCallInfo fcinfo, int n, const char *name, 
 /* A value the caller gave as an id of the expected kind; text stands for any kind when from_text. 42804. */
 extern KpxId kpx_id_argument(Datum value, Oid type, KpxIdKind expected, bool from_text, const char *what);
 
+/*
+ * The type of argument n, item_type, of which only the type counts. 22023 for a value: that is
+ * a k that is not an integer and was taken for item_type.
+ */
+extern Oid kpx_witness_argument(FunctionCallInfo fcinfo, int n);
+
 /* Elements of an array argument as ids; 22004 for NULLs, 2202E for more than one dimension. */
 extern KpxId *kpx_id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n);
 

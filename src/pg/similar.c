@@ -136,7 +136,7 @@ PG_FUNCTION_INFO_V1(kpx_similar_typed);
 Datum
 kpx_similar_typed(PG_FUNCTION_ARGS)
 {
-	return similar(fcinfo, 3, get_fn_expr_argtype(fcinfo->flinfo, 2), false);
+	return similar(fcinfo, 3, kpx_witness_argument(fcinfo, 2), false);
 }
 
 PG_FUNCTION_INFO_V1(kpx_similar_text);

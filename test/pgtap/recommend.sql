@@ -1,6 +1,6 @@
 -- recommend: answers and all their options.
 BEGIN;
-SELECT plan(81);
+SELECT plan(83);
 \ir fixture.psql
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses')$$, '55000', 'module "courses" has no active model', 'before training');
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
@@ -44,6 +44,8 @@ SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'videos')$$, '42804', 
 SELECT throws_ok($$SELECT * FROM kpx_recommend('x', 'courses')$$, '22P02', NULL, 'a literal that is no integer');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(gen_random_uuid(), 'courses')$$, '42804', NULL, 'a uuid user');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(1.5, 'courses')$$, '42804', NULL, 'a numeric user');
+SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', 2::bigint)$$, '22023', NULL, 'k as a bigint is not taken for item_type');
+SELECT throws_ok($$SELECT * FROM kpx_similar(3, 'courses', 2.0)$$, '22023', NULL, 'nor is a numeric one');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', candidates => 7)$$, '42804', NULL, 'candidates that are no array');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', candidates => '{a}'::text[])$$, '42804', NULL, 'candidates of another type');
 SELECT throws_ok($$SELECT * FROM kpx_recommend(3::bigint, 'courses', candidates => ARRAY[1, NULL])$$, '22004', NULL, 'a NULL candidate');

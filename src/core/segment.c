@@ -417,13 +417,3 @@ kpx_means_nearest(const KpxMeans *means, const float *x, double *distance)
 	}
 	return nearest;
 }
-
-double
-kpx_means_variance(const double *column_sum, double norm_sum, size_t n, int features)
-{
-	double variance = norm_sum / (double) n;
-
-	for (int f = 0; f < features; f++)
-		variance -= (column_sum[f] / (double) n) * (column_sum[f] / (double) n);
-	return variance > 0 ? variance : 0;
-}

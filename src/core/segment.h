@@ -122,9 +122,6 @@ extern double kpx_means_inertia(const KpxPoints *points, const KpxMeans *means, 
 /* The centre nearest to x (ld floats), and its squared distance; the first of equals. */
 extern int kpx_means_nearest(const KpxMeans *means, const float *x, double *distance);
 
-/* Sum of the variances of the columns, from sums of x and |x|^2 (doubles) over n rows. */
-extern double kpx_means_variance(const double *column_sum, double norm_sum, size_t n, int features);
-
 /* ------------------------------------------------------------ one process */
 
 /* A whole run of k-means++ and Lloyd's iterations. */

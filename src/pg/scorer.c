@@ -49,4 +49,4 @@ popular_reason(KpxRequest *q, KpxTaste *taste, void *note, uint32 item)
 static const KpxScorer model_scorer = {"model", NULL, model_score, model_reason};
 static const KpxScorer popular_scorer = {"popular", NULL, popular_score, popular_reason};
 
-const KpxScorer *const kpx_scorers[] = {&model_scorer, &kpx_rules_scorer, &popular_scorer, NULL};
+const KpxScorer *const kpx_scorers[] = {&model_scorer, &kpx_rules_scorer, &kpx_segment_scorer, &popular_scorer, NULL};

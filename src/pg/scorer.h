@@ -39,6 +39,7 @@ typedef struct KpxScorer
 
 /* Of other rooms. */
 extern const KpxScorer kpx_rules_scorer;
+extern const KpxScorer kpx_segment_scorer;
 
 /* In order; ends with NULL. */
 extern const KpxScorer *const kpx_scorers[];

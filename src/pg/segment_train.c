@@ -1,0 +1,678 @@
+/*
+ * segment_train.c
+ *	  k-means over encoded users, by this process and parallel workers.
+ *
+ * 1. Restarts, for each k in question, on a sample of the users: one restart is one job that
+ *	  one process does alone (kpx_means_run); the least inertia wins.
+ * 2. More than one k: the silhouette of each, on a smaller sample, decides.
+ * 3. Lloyd's iterations over all users from the winner's centres, in slots of rows whose sums
+ *	  are added up in order, so that the result does not depend on the number of workers.
+ * 4. Segments of fewer than min_users users are dissolved: their users go to the nearest.
+ *
+ * All numbers lie in one arena, in dynamic shared memory when workers help; phases are
+ * separated by a barrier, as in factor_train.c.
+ */
+#include "segment.h"
+
+#include <math.h>
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "port/atomics.h"
+#include "storage/barrier.h"
+#include "storage/condition_variable.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/wait_event.h"
+
+#include "core/rng.h"
+#include "shared_memory.h"
+
+#define SLOTS 32
+#define SILHOUETTE_ROWS 3000
+/* Multiply-adds between looks at interrupts: a few milliseconds. */
+#define BUDGET 1e8
+
+#define TOC_HANDOVER UINT64CONST(0x4B50580000000001)
+#define TOC_QUERY UINT64CONST(0x4B50580000000002)
+
+/* Offsets are from the start of the arena. */
+typedef struct Rows
+{
+	size_t n;
+	size_t x; /* float[n][ld] */
+	size_t norm; /* float[n] */
+} Rows;
+
+typedef struct Shared
+{
+	int features;
+	size_t ld;
+	int low_k; /* in question: low_k .. high_k */
+	int high_k;
+	int restarts;
+	int iterations;
+	double tolerance; /* share of the mean variance of a feature */
+	double move_limit; /* sum of squared moves that stops */
+	double min_users;
+	uint64 seed;
+	Rows all;
+	Rows sample;
+	Rows small; /* for silhouettes */
+	size_t label; /* uint32[all.n] */
+	size_t upper; /* float[all.n] */
+	size_t lower; /* float[all.n] */
+	size_t means; /* kpx_means_size(high_k) */
+	size_t sums; /* [SLOTS] of sums_bytes */
+	size_t sums_bytes;
+	size_t jobs; /* double[jobs]: inertia; int[jobs]: centres found; float[jobs][high_k][ld] */
+	size_t found;
+	size_t centres;
+	size_t scores; /* double[high_k - low_k + 1]: silhouettes */
+	size_t bytes;
+	/* progress */
+	int k;
+	int done; /* iterations */
+	bool reset; /* labels are to be forgotten first */
+	bool last; /* the centres are final */
+	bool stop;
+	/* cooperation */
+	bool go;
+	ConditionVariable go_changed;
+	Barrier barrier;
+	pg_atomic_uint64 next;
+} Shared;
+
+typedef struct Participant
+{
+	Shared *shared;
+	char *arena;
+	bool leader;
+	bool alone;
+	void *workspace;
+	KpxMeansRun run; /* memory for a job */
+} Participant;
+
+typedef struct Handover
+{
+	dsm_handle handle;
+} Handover;
+
+static void *
+part(const Participant *p, size_t offset)
+{
+	return p->arena + offset;
+}
+
+static KpxPoints
+points_of(const Participant *p, const Rows *rows)
+{
+	return (KpxPoints){rows->n, p->shared->features, p->shared->ld, part(p, rows->x), part(p, rows->norm)};
+}
+
+static KpxLabels
+labels_of(const Participant *p)
+{
+	return (KpxLabels){part(p, p->shared->label), part(p, p->shared->upper), part(p, p->shared->lower)};
+}
+
+static KpxMeans
+means_of(const Participant *p)
+{
+	KpxMeans means = kpx_means_at(part(p, p->shared->means), p->shared->high_k, p->shared->features);
+
+	means.k = p->shared->k;
+	return means;
+}
+
+static KpxMeansSums
+sums_of(const Participant *p, uint64 slot)
+{
+	return kpx_means_sums_at((char *) part(p, p->shared->sums) + slot * p->shared->sums_bytes, p->shared->high_k, p->shared->features);
+}
+
+static float *
+job_centres(const Participant *p, int job)
+{
+	return (float *) part(p, p->shared->centres) + (size_t) job * p->shared->high_k * p->shared->ld;
+}
+
+/* ------------------------------------------------------------ layout */
+
+static size_t
+reserve(size_t *total, size_t n, size_t size)
+{
+	size_t at = *total;
+	size_t bytes;
+
+	if (!kpx_mul_size(n, size, &bytes) || bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("there are too many users to cluster")));
+	*total = at + kpx_align(bytes);
+	return at;
+}
+
+static void
+layout_rows(Rows *rows, size_t n, size_t ld, size_t *total)
+{
+	rows->n = n;
+	rows->x = reserve(total, n, ld * sizeof(float));
+	rows->norm = reserve(total, n, sizeof(float));
+}
+
+static void
+layout(Shared *s, const KpxEncoded *data, int k, const KpxClusterParams *params)
+{
+	size_t total = kpx_align(sizeof(Shared));
+	size_t n_jobs;
+
+	memset(s, 0, sizeof(*s));
+	s->features = data->points.features;
+	s->ld = data->points.ld;
+	s->low_k = k ? k : (int) params->min_k;
+	s->high_k = k ? k : (int) params->max_k;
+	s->restarts = (int) params->restarts;
+	s->iterations = (int) params->iterations;
+	s->tolerance = params->tolerance;
+	s->min_users = params->min_users;
+	s->seed = (uint64) (int64) params->seed;
+	n_jobs = (size_t) (s->high_k - s->low_k + 1) * s->restarts;
+	layout_rows(&s->all, data->n, s->ld, &total);
+	layout_rows(&s->sample, Min(data->n, (size_t) params->sample), s->ld, &total);
+	layout_rows(&s->small, Min(data->n, SILHOUETTE_ROWS), s->ld, &total);
+	s->label = reserve(&total, data->n, sizeof(uint32));
+	s->upper = reserve(&total, data->n, sizeof(float));
+	s->lower = reserve(&total, data->n, sizeof(float));
+	s->means = reserve(&total, kpx_means_size(s->high_k, s->features), 1);
+	s->sums_bytes = kpx_means_sums_size(s->high_k, s->features);
+	s->sums = reserve(&total, SLOTS, s->sums_bytes);
+	s->jobs = reserve(&total, n_jobs, sizeof(double));
+	s->found = reserve(&total, n_jobs, sizeof(int));
+	s->centres = reserve(&total, n_jobs * s->high_k, s->ld * sizeof(float));
+	s->scores = reserve(&total, s->high_k - s->low_k + 1, sizeof(double));
+	s->bytes = total;
+}
+
+/* Rows of all, one from each of n equal ranges of them. */
+static void
+draw_sample(Participant *p, const Rows *rows, uint64 stream)
+{
+	Shared *s = p->shared;
+	const float *from = part(p, s->all.x);
+	const float *norm = part(p, s->all.norm);
+	float *to = part(p, rows->x);
+	float *to_norm = part(p, rows->norm);
+
+	for (size_t i = 0; i < rows->n; i++)
+	{
+		size_t begin = (size_t) ((double) i * s->all.n / rows->n);
+		size_t end = (size_t) ((double) (i + 1) * s->all.n / rows->n);
+		size_t row = begin + (size_t) (kpx_uniform(s->seed, stream, i) * (double) (end - begin));
+
+		row = Min(row, s->all.n - 1);
+		memcpy(to + i * s->ld, from + row * s->ld, s->ld * sizeof(float));
+		to_norm[i] = norm[row];
+	}
+}
+
+static void
+fill(Participant *p, const KpxEncoded *data)
+{
+	Shared *s = p->shared;
+	KpxPoints points = points_of(p, &s->all);
+	double norms = 0;
+
+	for (size_t begin = 0; begin < data->n; begin += 4096)
+	{
+		size_t end = Min(begin + 4096, data->n);
+
+		CHECK_FOR_INTERRUPTS();
+		memcpy((float *) part(p, s->all.x) + begin * s->ld, data->x + begin * s->ld, (end - begin) * s->ld * sizeof(float));
+		if (kpx_means_norms(&points, begin, end) != KPX_OK)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("profiles have numbers that are too extreme to cluster")));
+		for (size_t i = begin; i < end; i++)
+			norms += points.norm[i];
+	}
+	/* Columns have mean 0, so the norms are the variance. */
+	s->move_limit = s->tolerance * norms / data->n / s->features;
+	memset(part(p, s->sums), 0, SLOTS * s->sums_bytes);
+	draw_sample(p, &s->sample, 1);
+	draw_sample(p, &s->small, 2);
+}
+
+/* ------------------------------------------------------------ cooperation */
+
+static void
+synchronise(Participant *p)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!p->alone)
+		BarrierArriveAndWait(&p->shared->barrier, PG_WAIT_EXTENSION);
+}
+
+/* Everybody is here: the leader does its step and resets the queue, then all go on. */
+#define LEADER_STEP(p, step) \
+	do \
+	{ \
+		synchronise(p); \
+		if ((p)->leader) \
+		{ \
+			step; \
+			pg_atomic_write_u64(&(p)->shared->next, 0); \
+		} \
+		synchronise(p); \
+	} while (0)
+
+static bool
+take(Participant *p, uint64 n, uint64 *which)
+{
+	CHECK_FOR_INTERRUPTS();
+	*which = pg_atomic_fetch_add_u64(&p->shared->next, 1);
+	return *which < n;
+}
+
+/* ------------------------------------------------------------ 1 and 2: centres to begin with */
+
+static int
+n_jobs(const Shared *s)
+{
+	return (s->high_k - s->low_k + 1) * s->restarts;
+}
+
+static void
+run_job(Participant *p, int job)
+{
+	Shared *s = p->shared;
+	KpxPoints points = points_of(p, &s->sample);
+	KpxMeansRun run = p->run;
+	int k = s->low_k + job / s->restarts;
+
+	run.points = &points;
+	run.means.k = k;
+	run.seed = s->seed + (uint64) (job % s->restarts);
+	run.iterations = s->iterations;
+	run.tolerance = s->move_limit;
+	run.phase = 0;
+	while (kpx_means_run(&run, BUDGET) == KPX_MORE)
+		CHECK_FOR_INTERRUPTS();
+	((double *) part(p, s->jobs))[job] = run.inertia;
+	((int *) part(p, s->found))[job] = run.means.k;
+	memcpy(job_centres(p, job), run.means.centre, (size_t) run.means.k * s->ld * sizeof(float));
+}
+
+static int
+best_job(const Participant *p, int k)
+{
+	const double *inertia = part(p, p->shared->jobs);
+	int first = (k - p->shared->low_k) * p->shared->restarts;
+	int best = first;
+
+	for (int job = first + 1; job < first + p->shared->restarts; job++)
+		if (inertia[job] < inertia[best])
+			best = job;
+	return best;
+}
+
+/* Silhouette of the small sample around these centres; NaN when all go to one. */
+static double
+silhouette(Participant *p, const float *centres, int k)
+{
+	Shared *s = p->shared;
+	KpxPoints points = points_of(p, &s->small);
+	KpxMeans means = p->run.means;
+	uint32 *label = palloc(sizeof(uint32) * points.n);
+	double *size = palloc0(sizeof(double) * k);
+	void *workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_silhouette_workspace_size(k), 1);
+	double total = 0;
+	int used = 0;
+
+	means.k = k;
+	memcpy(means.centre, centres, (size_t) k * s->ld * sizeof(float));
+	for (size_t i = 0; i < points.n; i++)
+	{
+		double distance;
+
+		if (i % 256 == 0)
+			CHECK_FOR_INTERRUPTS();
+		label[i] = (uint32) kpx_means_nearest(&means, points.x + i * s->ld, &distance);
+		used += size[label[i]]++ == 0;
+	}
+	for (size_t i = 0; i < points.n; i += 32)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_silhouette_add(&points, label, size, k, i, Min(i + 32, points.n), workspace, &total);
+	}
+	return used > 1 ? total / points.n : NAN;
+}
+
+static void
+judge_k(Participant *p)
+{
+	Shared *s = p->shared;
+	uint64 which;
+
+	while (take(p, s->high_k - s->low_k + 1, &which))
+	{
+		int job = best_job(p, s->low_k + (int) which);
+
+		((double *) part(p, s->scores))[which] = silhouette(p, job_centres(p, job), ((int *) part(p, s->found))[job]);
+	}
+}
+
+/* The k of the best silhouette, the smaller of equals; its best centres become the means. */
+static void
+choose(Participant *p)
+{
+	Shared *s = p->shared;
+	const double *score = part(p, s->scores);
+	int k = s->low_k;
+	int job;
+	KpxMeans means;
+
+	for (int other = s->low_k + 1; other <= s->high_k; other++)
+		if (score[other - s->low_k] > score[k - s->low_k] || (isnan(score[k - s->low_k]) && !isnan(score[other - s->low_k])))
+			k = other;
+	job = best_job(p, k);
+	s->k = ((int *) part(p, s->found))[job];
+	means = means_of(p);
+	memcpy(means.centre, job_centres(p, job), (size_t) s->k * s->ld * sizeof(float));
+	kpx_means_begin(&means);
+	s->reset = true;
+}
+
+/* ------------------------------------------------------------ 3 and 4: all users */
+
+static void
+assign_slots(Participant *p)
+{
+	Shared *s = p->shared;
+	KpxPoints points = points_of(p, &s->all);
+	KpxLabels labels = labels_of(p);
+	KpxMeans means = means_of(p);
+	size_t step = kpx_means_slice(s->k, s->features);
+	uint64 slot;
+
+	while (take(p, SLOTS, &slot))
+	{
+		size_t begin = (size_t) (s->all.n * slot / SLOTS);
+		size_t end = (size_t) (s->all.n * (slot + 1) / SLOTS);
+		KpxMeansSums sums = sums_of(p, slot);
+
+		if (s->reset)
+			kpx_means_reset(&labels, begin, end);
+		for (; begin < end; begin += step)
+		{
+			CHECK_FOR_INTERRUPTS();
+			kpx_means_assign(&points, &means, &labels, begin, Min(begin + step, end), p->workspace, &sums);
+		}
+	}
+}
+
+static void
+fill_empty(Participant *p, KpxMeans *means)
+{
+	KpxPoints points = points_of(p, &p->shared->all);
+	KpxLabels labels = labels_of(p);
+	int empty;
+
+	while ((empty = kpx_means_empty(means)) >= 0)
+	{
+		size_t farthest = 0;
+		float most = 0;
+
+		for (size_t begin = 0; begin < points.n; begin += 32768)
+		{
+			float distance;
+			size_t row = kpx_means_farthest(&points, means, &labels, begin, Min(begin + 32768, points.n), &distance);
+
+			CHECK_FOR_INTERRUPTS();
+			if (distance > most)
+			{
+				most = distance;
+				farthest = row;
+			}
+		}
+		if (most == 0)
+			return;
+		kpx_means_move(&points, means, &labels, farthest, empty);
+	}
+}
+
+/* Takes away the segments that are too small; false when there were none. */
+static bool
+dissolve(Participant *p, KpxMeans *means)
+{
+	Shared *s = p->shared;
+	int kept = 0;
+	int largest = 0;
+
+	for (int j = 1; j < s->k; j++)
+		if (means->count[j] > means->count[largest])
+			largest = j;
+	for (int j = 0; j < s->k; j++)
+		if (means->count[j] >= s->min_users || j == largest)
+		{
+			memmove(means->centre + (size_t) kept * s->ld, means->centre + (size_t) j * s->ld, s->ld * sizeof(float));
+			kept++;
+		}
+	if (kept == s->k)
+		return false;
+	s->k = means->k = kept;
+	kpx_means_begin(means);
+	s->reset = true;
+	return true;
+}
+
+/* After all slots were assigned. */
+static void
+conclude(Participant *p)
+{
+	Shared *s = p->shared;
+	KpxMeans means = means_of(p);
+	double changed = 0;
+
+	s->reset = false;
+	for (int slot = 0; slot < SLOTS; slot++)
+	{
+		KpxMeansSums sums = sums_of(p, slot);
+
+		CHECK_FOR_INTERRUPTS();
+		changed += kpx_means_collect(&means, &sums);
+	}
+	if (!s->last)
+		s->done++;
+	if (s->last || changed == 0)
+	{
+		s->last = true;
+		s->stop = !dissolve(p, &means);
+		return;
+	}
+	fill_empty(p, &means);
+	s->last = kpx_means_recentre(&means) <= s->move_limit || s->done == s->iterations;
+}
+
+static void
+iterate(Participant *p)
+{
+	Shared *s = p->shared;
+	uint64 job;
+
+	while (take(p, n_jobs(s), &job))
+		run_job(p, (int) job);
+	LEADER_STEP(p, (void) 0);
+	if (s->high_k > s->low_k)
+		judge_k(p);
+	LEADER_STEP(p, choose(p));
+	do
+	{
+		assign_slots(p);
+		LEADER_STEP(p, conclude(p));
+	} while (!s->stop);
+}
+
+/* ------------------------------------------------------------ processes */
+
+static void
+prepare(Participant *p)
+{
+	Shared *s = p->shared;
+	MemoryContext context = CurrentMemoryContext;
+
+	p->workspace = kpx_alloc_aligned(context, kpx_means_run_workspace_size(s->features), 1);
+	p->run.workspace = p->workspace;
+	p->run.means = kpx_means_at(kpx_alloc_aligned(context, kpx_means_size(s->high_k, s->features), 1), s->high_k, s->features);
+	p->run.sums = kpx_means_sums_at(kpx_alloc_aligned(context, kpx_means_sums_size(s->high_k, s->features), 1), s->high_k, s->features);
+	p->run.labels = (KpxLabels){kpx_alloc(context, s->sample.n, sizeof(uint32)), kpx_alloc(context, s->sample.n, sizeof(float)),
+								kpx_alloc(context, s->sample.n, sizeof(float))};
+}
+
+PGDLLEXPORT void kpx_segment_worker(dsm_segment *seg, shm_toc *toc);
+
+void
+kpx_segment_worker(dsm_segment *seg, shm_toc *toc)
+{
+	Handover *handover = shm_toc_lookup(toc, TOC_HANDOVER, false);
+	dsm_segment *arena = dsm_attach(handover->handle);
+	Participant p = {0};
+
+	debug_query_string = shm_toc_lookup(toc, TOC_QUERY, true);
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	if (arena == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the clustering run")));
+	p.arena = dsm_segment_address(arena);
+	p.shared = (Shared *) p.arena;
+	prepare(&p);
+	ConditionVariablePrepareToSleep(&p.shared->go_changed);
+	while (!((volatile Shared *) p.shared)->go)
+		ConditionVariableSleep(&p.shared->go_changed, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	iterate(&p);
+	dsm_detach(arena);
+}
+
+/* Runs with up to workers helpers; returns how many came. */
+static int
+iterate_together(Participant *p, dsm_segment *segment, int workers)
+{
+	ParallelContext *pcxt;
+	Handover *handover;
+	const char *query = debug_query_string ? debug_query_string : "";
+	size_t query_bytes = strlen(query) + 1;
+	int came;
+
+	EnterParallelMode();
+	pcxt = CreateParallelContext("kpxrec", "kpx_segment_worker", workers);
+	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(Handover));
+	shm_toc_estimate_chunk(&pcxt->estimator, query_bytes);
+	shm_toc_estimate_keys(&pcxt->estimator, 2);
+	InitializeParallelDSM(pcxt);
+	handover = shm_toc_allocate(pcxt->toc, sizeof(Handover));
+	handover->handle = dsm_segment_handle(segment);
+	shm_toc_insert(pcxt->toc, TOC_HANDOVER, handover);
+	shm_toc_insert(pcxt->toc, TOC_QUERY, memcpy(shm_toc_allocate(pcxt->toc, query_bytes), query, query_bytes));
+	LaunchParallelWorkers(pcxt);
+	came = pcxt->nworkers_launched;
+	if (came > 0)
+		WaitForParallelWorkersToAttach(pcxt);
+	else
+		ereport(NOTICE,
+				(errmsg("clustering in one process: no parallel worker is free"),
+				 errhint("Increase max_worker_processes or max_parallel_workers.")));
+	p->alone = came == 0;
+	BarrierInit(&p->shared->barrier, came + 1);
+	p->shared->go = true;
+	ConditionVariableBroadcast(&p->shared->go_changed);
+	iterate(p);
+	WaitForParallelWorkersToFinish(pcxt);
+	DestroyParallelContext(pcxt);
+	ExitParallelMode();
+	return came;
+}
+
+static dsm_segment *
+try_shared_memory(size_t bytes)
+{
+	dsm_segment *segment = kpx_segment_create(bytes);
+
+	if (segment == NULL)
+		ereport(NOTICE,
+				(errmsg("clustering in one process: %zu MB of shared memory are not to be had", bytes >> 20),
+				 errhint("Give the server more shared memory (in containers: --shm-size), or set max_parallel_maintenance_workers = 0.")));
+	return segment;
+}
+
+/* ------------------------------------------------------------ the result */
+
+static KpxClusters *
+make_result(Participant *p, int workers)
+{
+	Shared *s = p->shared;
+	KpxClusters *result = palloc0(sizeof(KpxClusters));
+	KpxPoints points = points_of(p, &s->all);
+	KpxLabels labels = labels_of(p);
+	KpxMeans means = means_of(p);
+
+	result->k = s->k;
+	result->means = kpx_means_at(kpx_alloc_aligned(CurrentMemoryContext, kpx_means_size(s->k, s->features), 1), s->k, s->features);
+	memcpy(result->means.centre, means.centre, (size_t) s->k * s->ld * sizeof(float));
+	memcpy(result->means.count, means.count, (size_t) s->k * sizeof(double));
+	result->label = kpx_alloc(CurrentMemoryContext, points.n, sizeof(uint32));
+	memcpy(result->label, labels.label, points.n * sizeof(uint32));
+	for (size_t begin = 0; begin < points.n; begin += 32768)
+	{
+		CHECK_FOR_INTERRUPTS();
+		result->inertia += kpx_means_inertia(&points, &means, &labels, begin, Min(begin + 32768, points.n));
+	}
+	result->silhouette = s->k > 1 ? silhouette(p, means.centre, s->k) : NAN;
+	result->iterations = s->done;
+	result->workers = workers;
+	return result;
+}
+
+KpxClusters *
+kpx_segment_train(KpxEncoded *data, int k, const KpxClusterParams *params)
+{
+	Shared plan;
+	Participant p = {.leader = true};
+	dsm_segment *segment = NULL;
+	char *memory = NULL;
+	int workers = 0;
+	KpxClusters *result;
+
+	kpx_require_blas();
+	Assert(data->points.ld == kpx_ld(data->points.features));
+	layout(&plan, data, k, params);
+	kpx_check_budget(plan.bytes + data->n * data->points.ld * sizeof(float), "clustering users");
+	if (data->n >= (size_t) kpx_min_parallel_interactions && !IsInParallelMode())
+		workers = Min(max_parallel_maintenance_workers, SLOTS);
+	if (workers > 0)
+		segment = try_shared_memory(plan.bytes);
+	if (segment)
+		p.arena = dsm_segment_address(segment);
+	else
+	{
+		memory = kpx_alloc(CurrentMemoryContext, plan.bytes + 64, 1);
+		p.arena = (char *) TYPEALIGN(64, memory);
+	}
+	p.shared = (Shared *) p.arena;
+	*p.shared = plan;
+	pg_atomic_init_u64(&p.shared->next, 0);
+	ConditionVariableInit(&p.shared->go_changed);
+	fill(&p, data);
+	prepare(&p);
+	if (segment)
+		workers = iterate_together(&p, segment, workers);
+	else
+	{
+		p.alone = true;
+		workers = 0;
+		iterate(&p);
+	}
+	result = make_result(&p, workers);
+	if (segment)
+		dsm_detach(segment);
+	if (memory)
+		pfree(memory);
+	return result;
+}

@@ -56,15 +56,13 @@ kpx_knn_row(const KpxRows *by_user, const KpxRows *by_item, KpxCursor *cursor, d
 }
 
 void
-kpx_knn_links(KpxRowSums *row, uint32_t target, const double *norm, double a, double shrinkage)
+kpx_knn_links(KpxRowSums *row, double own, const double *by, double shrinkage)
 {
-	double own = pow(norm[target], a);
-
 	for (uint32_t i = 0; i < row->n; i++)
 	{
 		uint32_t j = row->touched[i];
-		double by = own * pow(norm[j], 1 - a) + shrinkage;
+		double size = own * by[j] + shrinkage;
 
-		row->sum[j] = by > 0 ? (float) (row->sum[j] / by) : 0;
+		row->sum[j] = size > 0 ? (float) (row->sum[j] / size) : 0;
 	}
 }

@@ -39,7 +39,7 @@ extern void kpx_knn_weigh(const KpxRows *rows, size_t begin, size_t end, uint32_
 extern KpxStatus kpx_knn_row(const KpxRows *by_user, const KpxRows *by_item, KpxCursor *cursor, double budget,
 							 KpxRowSums *row);
 
-/* Turns sums of a whole row into links; norm[items]: |v|^2. */
-extern void kpx_knn_links(KpxRowSums *row, uint32_t target, const double *norm, double a, double shrinkage);
+/* Turns sums of a whole row into links; own: |v_target|^2a, by[items]: |v_j|^2(1 - a). */
+extern void kpx_knn_links(KpxRowSums *row, double own, const double *by, double shrinkage);
 
 #endif /* KPX_ITEMKNN_H */

@@ -5,8 +5,8 @@
 #include "links.h"
 
 static const KpxParamSpec specs[] = {
-	{"regularization", KPX_PARAM_FLOAT, 100, 1e-3, 1e7},
-	{"neighbours", KPX_PARAM_INT, 200, 0, 100000},
+	{"regularization", KPX_PARAM_FLOAT, 100, 1e-3, 1e7, NULL, 1, 1000},
+	{"neighbours", KPX_PARAM_INT, 200, 0, 100000, NULL, 50, 500},
 	{NULL},
 };
 

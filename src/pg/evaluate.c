@@ -47,16 +47,6 @@ put_module(FunctionCallInfo fcinfo, const KpxData *data, const KpxModel *model, 
 	put_metric(fcinfo, model->modules[m].name, "coverage", k, own.coverage, 0, popular.coverage, 0, users, false);
 }
 
-/* Does folding in, or training, look at times? */
-static bool
-wants_times(const KpxParams *params)
-{
-	for (int m = 0; m < params->n_modules; m++)
-		if (params->half_life[m] > 0)
-			return true;
-	return params->algorithm->times;
-}
-
 PG_FUNCTION_INFO_V1(kpx_evaluate);
 Datum
 kpx_evaluate(PG_FUNCTION_ARGS)
@@ -64,6 +54,7 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 	int n;
 	KpxModule **modules;
 	KpxParams *params;
+	Datum given;
 	KpxSplit split;
 	int k;
 	uint64 seed;
@@ -83,10 +74,10 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"k\" must be at least 1, found %d", k)));
 	split = PG_ARGISNULL(2) ? KPX_SPLIT_LEAVE_ONE_OUT : kpx_parse_split(text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	params = kpx_params_parse(kpx_algorithm(PG_ARGISNULL(3) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(3))),
-							  PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4), kpx_module_names(modules, n), n);
+	given = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
+	params = kpx_params_parse(kpx_algorithm_argument(fcinfo, 3, given), given, kpx_module_names(modules, n), n);
 	seed = PG_ARGISNULL(6) ? 1 : (uint64) PG_GETARG_INT64(6);
-	want = (PG_ARGISNULL(5) ? kpx_split_needs(split, modules, n) : 0) | (wants_times(params) ? KPX_WANT_TIMES : 0) |
+	want = (PG_ARGISNULL(5) ? kpx_split_needs(split, modules, n) : 0) | (kpx_params_want_times(params) ? KPX_WANT_TIMES : 0) |
 		   (params->algorithm->catalogue ? KPX_WANT_CATALOGUE : 0);
 	data = kpx_ingest(modules, n, params->observed, want);
 	pairs = palloc0(sizeof(KpxPairs) * n);

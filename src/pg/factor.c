@@ -153,8 +153,9 @@ result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingRepo
 static Datum
 train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 {
-	const KpxAlgorithm *algorithm = kpx_algorithm(PG_ARGISNULL(1) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	KpxParams *params = kpx_params_parse(algorithm, PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), kpx_module_names(modules, n), n);
+	Datum given = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
+	const KpxAlgorithm *algorithm = kpx_algorithm_argument(fcinfo, 1, given);
+	KpxParams *params = kpx_params_parse(algorithm, given, kpx_module_names(modules, n), n);
 	char *name = PG_ARGISNULL(3) ? default_name(modules, n) : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	bool activate = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
 	KpxTrainingReport report = {.algorithm = algorithm->name};

@@ -8,11 +8,11 @@ static const char *const weightings[] = {"cosine", "tfidf", "bm25", NULL};
 
 static const KpxParamSpec specs[] = {
 	{"weighting", KPX_PARAM_CHOICE, 0, 0, 0, weightings},
-	{"neighbours", KPX_PARAM_INT, 100, 0, 100000},
-	{"shrinkage", KPX_PARAM_FLOAT, 5, 0, 1e6},
-	{"asymmetry", KPX_PARAM_FLOAT, 0.5, 0, 1},
-	{"k1", KPX_PARAM_FLOAT, 1.2, 0, 1000},
-	{"b", KPX_PARAM_FLOAT, 0.75, 0, 1},
+	{"neighbours", KPX_PARAM_INT, 100, 0, 100000, NULL, 30, 500},
+	{"shrinkage", KPX_PARAM_FLOAT, 5, 0, 1e6, NULL, 0.1, 100},
+	{"asymmetry", KPX_PARAM_FLOAT, 0.5, 0, 1, NULL, 0.1, 0.6},
+	{"k1", KPX_PARAM_FLOAT, 1.2, 0, 1000, NULL, 0.5, 5},
+	{"b", KPX_PARAM_FLOAT, 0.75, 0, 1, NULL, 0.1, 0.9},
 	{NULL},
 };
 

@@ -9,6 +9,8 @@
  */
 #include "link_train.h"
 
+#include <math.h>
+
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "port/atomics.h"
@@ -45,7 +47,8 @@ typedef struct Job
 	size_t item_offset;
 	size_t item_index;
 	size_t item_value;
-	size_t norm; /* double[items], item-kNN */
+	size_t norm; /* double[items] each, item-kNN: |v|^2a and |v|^2(1 - a) */
+	size_t norm_by;
 	size_t matrix; /* float[n][n], EASE: n items or users */
 	size_t time; /* uint32[entries] each, transitions */
 	size_t order;
@@ -119,6 +122,7 @@ layout(Job *job, const KpxData *data, const KpxLinkPlan *plan)
 	job->item_index = reserve(&total, entries, sizeof(uint32));
 	job->item_value = reserve(&total, entries, sizeof(float));
 	job->norm = reserve(&total, plan->kind == KPX_LINK_KNN ? data->items : 0, sizeof(double));
+	job->norm_by = reserve(&total, plan->kind == KPX_LINK_KNN ? data->items : 0, sizeof(double));
 	job->matrix = reserve(&total, matrix_rows(job), matrix_rows(job) * sizeof(float));
 	job->time = reserve(&total, timed, sizeof(uint32));
 	job->order = reserve(&total, timed, sizeof(uint32));
@@ -191,7 +195,7 @@ prepare_knn(Job *job)
 {
 	KpxRows items;
 	KpxRows users = by_user(job);
-	double *length = part(job, job->norm);
+	double *length = part(job, job->norm); /* of use here before it holds norms */
 	double total = 0;
 
 	fill_items(job);
@@ -212,9 +216,12 @@ prepare_knn(Job *job)
 	fill_items(job);
 	for (uint32 i = 0; i < job->items; i++)
 	{
-		length[i] = 0;
+		double norm = 0;
+
 		for (uint64 e = items.offset[i]; e < items.offset[i + 1]; e++)
-			length[i] += (double) items.weight[e] * items.weight[e];
+			norm += (double) items.weight[e] * items.weight[e];
+		length[i] = pow(norm, job->plan.asymmetry);
+		((double *) part(job, job->norm_by))[i] = pow(norm, 1 - job->plan.asymmetry);
 	}
 }
 
@@ -313,7 +320,7 @@ sum_row(Job *job, Hand *hand, uint32 target)
 		case KPX_LINK_KNN:
 			while (kpx_knn_row(&users, &items, &cursor, ROW_BUDGET, &hand->row) == KPX_MORE)
 				CHECK_FOR_INTERRUPTS();
-			kpx_knn_links(&hand->row, target, part(job, job->norm), job->plan.asymmetry, job->plan.shrinkage);
+			kpx_knn_links(&hand->row, ((double *) part(job, job->norm))[target], part(job, job->norm_by), job->plan.shrinkage);
 			break;
 		case KPX_LINK_EASE:
 			kpx_ease_row(matrix + (size_t) target * job->items, job->items, target, hand->dense);

@@ -81,7 +81,7 @@ module_position(const char *name, char **modules, int n_modules)
 			 errmsg("parameter \"module_weights\" names \"%s\", which is not among the modules to train", name)));
 }
 
-/* {"observed": x, "unobserved": y, "half_life": days} */
+/* {"weight": both, "observed": x, "unobserved": y, "half_life": days} */
 static void
 parse_weight_parts(KpxParams *params, int m, JsonbContainer *object)
 {
@@ -98,13 +98,15 @@ parse_weight_parts(KpxParams *params, int m, JsonbContainer *object)
 			params->observed[m] = number_in("module_weights.observed", &value, 1e-6, 1e6);
 		else if (token == WJB_VALUE && strcmp(key, "unobserved") == 0)
 			params->unobserved[m] = number_in("module_weights.unobserved", &value, 1e-6, 1e6);
+		else if (token == WJB_VALUE && strcmp(key, "weight") == 0)
+			params->observed[m] = params->unobserved[m] = number_in("module_weights.weight", &value, 1e-6, 1e6);
 		else if (token == WJB_VALUE && strcmp(key, "half_life") == 0)
 			params->half_life[m] = DAY * number_in("module_weights.half_life", &value, 0, 1e5);
 		else if (token == WJB_VALUE)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("parameter \"module_weights\" has no part \"%s\"", key),
-					 errhint("Known parts: observed, unobserved, half_life.")));
+					 errhint("Known parts: weight, observed, unobserved, half_life.")));
 	}
 }
 
@@ -152,6 +154,8 @@ unknown_parameter(const KpxAlgorithm *algorithm, const char *key)
 static void
 parse_parameter(KpxParams *params, const char *key, const JsonbValue *value, char **modules)
 {
+	if (strcmp(key, "algorithm") == 0)
+		return; /* kpx_algorithm_argument read it */
 	if (strcmp(key, "seed") == 0)
 		params->seed = (int64) integer_in(key, value, -9007199254740992.0, 9007199254740992.0);
 	else if (strcmp(key, "module_weights") == 0)
@@ -230,6 +234,28 @@ kpx_params_parse(const KpxAlgorithm *algorithm, Datum datum, char **modules, int
 	return params;
 }
 
+const KpxAlgorithm *
+kpx_algorithm_argument(FunctionCallInfo fcinfo, int algorithm, Datum params)
+{
+	const char *given = PG_ARGISNULL(algorithm) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(algorithm));
+	JsonbValue buffer;
+	JsonbValue *value = NULL;
+	char *named;
+
+	if (params != (Datum) 0 && JB_ROOT_IS_OBJECT(DatumGetJsonbP(params)))
+		value = getKeyJsonValueFromContainer(&DatumGetJsonbP(params)->root, "algorithm", 9, &buffer);
+	if (value == NULL)
+		return kpx_algorithm(given);
+	if (value->type != jbvString)
+		bad_type("algorithm", "a string");
+	named = pnstrdup(value->val.string.val, value->val.string.len);
+	if (strcmp(given, "ials") != 0 && strcmp(given, named) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"algorithm\" is \"%s\", params are for algorithm \"%s\"", given, named)));
+	return kpx_algorithm(named);
+}
+
 static int
 spec_position(const KpxParams *params, const char *name)
 {
@@ -251,6 +277,15 @@ Jsonb *
 kpx_param_json(const KpxParams *params, const char *name)
 {
 	return params->json[spec_position(params, name)];
+}
+
+bool
+kpx_params_want_times(const KpxParams *params)
+{
+	for (int m = 0; m < params->n_modules; m++)
+		if (params->half_life[m] > 0)
+			return true;
+	return params->algorithm->times;
 }
 
 Datum

@@ -26,6 +26,8 @@ typedef struct KpxParamSpec
 	double low; /* range; of choices unused */
 	double high;
 	const char *const *choices; /* ends with NULL */
+	double tune_low; /* where kpx_tune looks by itself; both 0: it leaves the default; choices: always all */
+	double tune_high;
 } KpxParamSpec;
 
 typedef struct KpxParams
@@ -46,9 +48,18 @@ typedef struct KpxParams
  */
 extern KpxParams *kpx_params_parse(const KpxAlgorithm *algorithm, Datum params, char **modules, int n_modules);
 
+/*
+ * Argument algorithm of a function, or the key "algorithm" of its params (0 for none), which
+ * kpx_best_params writes; "ials" without either. 22023 when both are given and differ.
+ */
+extern const KpxAlgorithm *kpx_algorithm_argument(FunctionCallInfo fcinfo, int algorithm, Datum params);
+
 /* The value of a parameter the algorithm has. */
 extern double kpx_param(const KpxParams *params, const char *name);
 extern Jsonb *kpx_param_json(const KpxParams *params, const char *name);
+
+/* Does folding in (half_life) or training look at times? */
+extern bool kpx_params_want_times(const KpxParams *params);
 
 /* All parameters, as used, as jsonb. */
 extern Datum kpx_params_jsonb(const KpxParams *params, char **modules);

@@ -18,9 +18,9 @@ enum
 };
 
 static const KpxParamSpec specs[] = {
-	{"window", KPX_PARAM_INT, 5, 1, 1000},
-	{"decay", KPX_PARAM_FLOAT, 0.7, 0.001, 1},
-	{"shrinkage", KPX_PARAM_FLOAT, 5, 0, 1e6},
+	{"window", KPX_PARAM_INT, 5, 1, 1000, NULL, 1, 10},
+	{"decay", KPX_PARAM_FLOAT, 0.7, 0.001, 1, NULL, 0.3, 1},
+	{"shrinkage", KPX_PARAM_FLOAT, 5, 0, 1e6, NULL, 0.5, 50},
 	{"neighbours", KPX_PARAM_INT, 100, 0, 100000},
 	{NULL},
 };

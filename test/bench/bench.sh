@@ -68,6 +68,28 @@ training() {
 		"12 iterations, 64 factors, 1 worker"
 }
 
+# Links between items: additions of item-kNN against reading memory (20 bytes each: an index, a value, a
+# sum read and written), EASE on the 5,000 most common items against sgemm (n^3 flops of the inverse).
+links() {
+	local additions seconds n=5000
+	additions=$($PSQL -c "SELECT sum(n * n) FROM (SELECT count(DISTINCT item_id)::float8 AS n FROM bench.\"$1\" GROUP BY user_id) x")
+	for workers in 0 1; do
+		seconds=$(for run in $(seq "$RUNS"); do links_train "$1" itemknn $workers '{}'; done | median)
+		row "$1: item-kNN, $((1 + workers)) process$([ $workers = 0 ] || echo es)" "$seconds s" \
+			"$(awk "BEGIN { printf \"%.0f M additions/s, %.0f %% of reading memory\", $additions / $seconds / 1e6, 20 * $additions / $seconds / 1e7 / $BANDWIDTH }")"
+	done
+	$PSQL -c "CREATE VIEW bench.\"$1_common\" AS SELECT * FROM bench.\"$1\" WHERE item_id < $n" \
+		-c "SELECT kpx_add_module('$1_common', 'bench.\"$1_items\"', 'id'), kpx_add_events('$1_common', 'bench.\"$1_common\"', 'purchase', 'user_id', 'item_id')" >/dev/null
+	seconds=$(for run in $(seq "$RUNS"); do links_train "$1_common" ease 0 '{}'; done | median)
+	row "$1: EASE of the $n most common items" "$seconds s" \
+		"$(awk "BEGIN { printf \"%.0f GFLOP/s, %.0f %% of sgemm, all of training\", $n ^ 3 / $seconds / 1e9, $n ^ 3 / $seconds / 1e7 / $PEAK }")"
+}
+
+links_train() {
+	$PSQL -c "SET max_parallel_maintenance_workers = $3; SET maintenance_work_mem = '4GB';
+		SELECT train_seconds FROM kpx_train('$1', '$2', '$4', activate => false)"
+}
+
 answers() {
 	local users=$2 file="$CLUSTER_DIR/answers.sql" tps batch
 	printf '\\set u random(0, %s - 1)\nSELECT * FROM kpx_recommend(:u, '"'$1'"', 10);\n' "$users" >"$file"
@@ -130,6 +152,7 @@ size() {
 	ingest "$1" "$4"
 	training "$1"
 	profiles "$1" "$4"
+	links "$1"
 	answers "$1" "$2" "$3"
 	cancelling "$1" 3000
 }
@@ -140,6 +163,7 @@ $PSQL -c 'CREATE EXTENSION kpxrec' || exit 1
 echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, $("$PG_CONFIG" --version)"
 row "what" "figure" "how"
 echo "|---|---:|---|"
+[ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
 limits || exit 1
 . test/bench/rules.sh
 mining || exit 1

@@ -28,6 +28,7 @@ test_knn(uint32_t users, uint32_t items, double density, KpxWeighting weighting,
 	Sparse s = sparse_make(users, items, density, true, 5);
 	double *length = test_alloc(sizeof(double) * items);
 	double *norm = test_alloc(sizeof(double) * items);
+	double *by = test_alloc(sizeof(double) * items);
 	double *v = test_alloc(sizeof(double) * users * items);
 	float *value = test_alloc(sizeof(float) * (s.entries + 1));
 	float *t_value = test_alloc(sizeof(float) * (s.entries + 1));
@@ -58,21 +59,23 @@ test_knn(uint32_t users, uint32_t items, double density, KpxWeighting weighting,
 			norm[i] += v[(size_t) u * items + i] * v[(size_t) u * items + i];
 		}
 	}
+	for (uint32_t i = 0; i < items; i++)
+		by[i] = pow(norm[i], 1 - a);
 	for (uint32_t t = 0; t < items; t++)
 	{
 		KpxCursor at = {t, 0};
 
 		while (kpx_knn_row(&by_user, &by_item, &at, budget, &row) == KPX_MORE)
 			;
-		kpx_knn_links(&row, t, norm, a, shrinkage);
+		kpx_knn_links(&row, pow(norm[t], a), by, shrinkage);
 		for (uint32_t j = 0; j < items; j++)
 		{
 			double dot = 0;
-			double by = pow(norm[t], a) * pow(norm[j], 1 - a) + shrinkage;
+			double size = pow(norm[t], a) * pow(norm[j], 1 - a) + shrinkage;
 
 			for (uint32_t u = 0; u < users; u++)
 				dot += v[(size_t) u * items + t] * v[(size_t) u * items + j];
-			CHECK_NEAR(row.sum[j], by > 0 ? dot / by : 0, 2e-5);
+			CHECK_NEAR(row.sum[j], size > 0 ? dot / size : 0, 2e-5);
 		}
 		row_clear(&row);
 	}
@@ -80,6 +83,7 @@ test_knn(uint32_t users, uint32_t items, double density, KpxWeighting weighting,
 	sparse_free(&s);
 	free(length);
 	free(norm);
+	free(by);
 	free(v);
 	free(value);
 	free(t_value);

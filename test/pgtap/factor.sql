@@ -33,7 +33,7 @@ SELECT is(left(app.refused('{"unobserved_weight": 0}'), 5), '22023', 'no unobser
 SELECT is(left(app.refused('{"tolerance": 2}'), 5), '22023', 'tolerance over 1');
 SELECT is(left(app.refused('{"module_weights": 2}'), 5), '22023', 'module_weights is an object');
 SELECT is(app.refused('{"module_weights": {"shop": 2}}'), '22023 parameter "module_weights" names "shop", which is not among the modules to train', 'a module that is not trained');
-SELECT is(app.refused('{"module_weights": {"courses": {"seen": 2}}}'), '22023 parameter "module_weights" has no part "seen" | Known parts: observed, unobserved, half_life.', 'an unknown part');
+SELECT is(app.refused('{"module_weights": {"courses": {"seen": 2}}}'), '22023 parameter "module_weights" has no part "seen" | Known parts: weight, observed, unobserved, half_life.', 'an unknown part');
 SELECT model FROM kpx_train('courses', params => '{"factors": 2, "module_weights": {"courses": {"observed": 2, "unobserved": 0.5}}, "tolerance": 0.1}') \gset
 SELECT results_eq($$SELECT params->'module_weights'->'courses' FROM kpx_models WHERE model = $$ || :model,
 	$$VALUES ('{"observed": 2, "unobserved": 0.5}'::jsonb)$$, 'module_weights in full');

@@ -1,0 +1,62 @@
+# quality.sh: joint training beside single modules on real data, full ranking. QUALITY=1 make bench.
+# Sourced by bench.sh. TUNE=1 searches the parameters again, on events held out of training and
+# never on the test (half an hour on two cores); without it those that such a search found are used.
+
+# Sports and phones of Amazon (DisenCDR, SIGIR 2022): train is registered, test is held_out, and
+# few holds the test pairs of people with at most five interactions in the module they are tested in.
+SINGLE_sports='{"factors": 256, "iterations": 9, "regularization": 0.041, "unobserved_weight": 0.0058}'
+JOINT_sports='{"factors": 273, "iterations": 9, "regularization": 0.0469, "unobserved_weight": 0.0041, "module_weights": {"phones": {"weight": 0.207}}}'
+SINGLE_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083}'
+JOINT_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083, "module_weights": {"sports": {"weight": 0.16}}}'
+
+quality_data() {
+	$PSQL <<-EOF
+		CREATE TABLE ev (module text, user_id int, item_id int);
+		CREATE TABLE held_out (module text, user_id int, item_id int);
+		\copy ev FROM PROGRAM 'gzip -dc "$1/amazon_sport_phone_train.csv.gz"' CSV HEADER
+		\copy held_out FROM PROGRAM 'gzip -dc "$1/amazon_sport_phone_test.csv.gz"' CSV HEADER
+		CREATE TABLE items AS SELECT DISTINCT item_id FROM ev;
+		ALTER TABLE items ADD PRIMARY KEY (item_id);
+		CREATE VIEW sports AS SELECT user_id, item_id FROM ev WHERE module = 'sports';
+		CREATE VIEW phones AS SELECT user_id, item_id FROM ev WHERE module = 'phones';
+		CREATE INDEX ON ev (user_id);
+		CREATE VIEW few AS SELECT * FROM held_out h
+			WHERE (SELECT count(*) FROM ev WHERE ev.user_id = h.user_id AND ev.module = h.module) <= 5;
+		SELECT kpx_add_module(m, 'items', 'item_id') FROM unnest('{sports,phones}'::text[]) m;
+		SELECT kpx_add_events(m, m::regclass, 'purchase', 'user_id', 'item_id') FROM unnest('{sports,phones}'::text[]) m;
+	EOF
+}
+
+# found MODULES TARGET: params by kpx_tune, on a split of train.
+found() {
+	[ -n "${TUNE:-}" ] || { echo "$3"; return; }
+	$PSQL -c "SELECT params FROM kpx_tune('{$1}', 'ials', 18, '$4', target => '$2') LIMIT 1"
+}
+
+# judged LABEL MODULES TARGET PARAMS: HR@10 and NDCG@10 of the target for everybody and for the few.
+judged() {
+	local who
+	for who in held_out few; do
+		$PSQL -F ' ' -c "SELECT round(100 * max(value) FILTER (WHERE metric = 'hit_rate@10')::numeric, 2), round(100 * max(std_error) FILTER (WHERE metric = 'hit_rate@10')::numeric, 2),
+			round(100 * max(value) FILTER (WHERE metric = 'ndcg@10')::numeric, 2), max(users)
+			FROM kpx_evaluate('{$2}', 10, params => '$4', held_out => '$who') WHERE module = '$3'"
+	done | awk -v label="$1" -v target="$3" '{ hr[NR] = $1 " ± " $2; ndcg[NR] = $3; n[NR] = $4 }
+		END { printf "| %s | %s | %s | %s (%d) | %s (%d) |\n", target, label, hr[1], ndcg[1] , n[1], hr[2] ", " ndcg[2], n[2] }'
+}
+
+quality() {
+	local space single joint module other
+	quality_data "$1" >/dev/null || return 1
+	space='{"factors": [128, 384], "iterations": 9, "unobserved_weight": [0.003, 0.02], "regularization": [0.02, 0.1]'
+	echo "| module | training | HR@10 % | NDCG@10 % (users) | at most 5 interactions: HR@10 %, NDCG@10 % (users) |"
+	echo "|---|---|---:|---:|---:|"
+	for module in sports phones; do
+		[ $module = sports ] && other=phones || other=sports
+		single=$(found $module $module "$(eval 'echo "$SINGLE_'$module'"')" "$space}")
+		joint=$(found sports,phones $module "$(eval 'echo "$JOINT_'$module'"')" "$space, \"module_weights\": {\"$other\": {\"weight\": [0.02, 1]}}}")
+		judged "alone" $module $module "$single"
+		judged "jointly" sports,phones $module "$joint"
+		echo "alone: $single" >&2
+		echo "jointly: $joint" >&2
+	done
+}

@@ -112,7 +112,7 @@ AS 'MODULE_PATHNAME', 'kpx_may_use_model' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION kpx.may_use_model(bigint) IS
 'whether the current role may be answered from this model: it owns it or may select from all its event sources';
 
-CREATE VIEW @extschema@.kpx_models AS
+CREATE VIEW @extschema@.kpx_models WITH (security_barrier) AS
 SELECT m.id AS model, m.name, m.version,
 	(SELECT pg_catalog.array_agg(mm.module ORDER BY mm.position)
 	 FROM kpx.model_module mm WHERE mm.model_id OPERATOR(pg_catalog.=) m.id) AS modules,
@@ -126,7 +126,7 @@ FROM kpx.model m
 WHERE kpx.may_use_model(m.id);
 COMMENT ON VIEW @extschema@.kpx_models IS 'trained models that the current role may use, and the modules each answers for';
 
-CREATE VIEW @extschema@.kpx_modules AS
+CREATE VIEW @extschema@.kpx_modules WITH (security_barrier) AS
 SELECT m.name AS module, m.items_name AS items, m.item_id, m.title, m.text_columns, m.category, m.price, m.available,
 	m.repeat_after, m.attributes, m.embeddings, m.text_search_config,
 	(SELECT pg_catalog.count(*) FROM kpx.event_source s WHERE s.module_id OPERATOR(pg_catalog.=) m.id) AS event_sources,
@@ -142,7 +142,7 @@ COMMENT ON VIEW @extschema@.kpx_modules IS 'registered modules that the current 
 COMMENT ON COLUMN @extschema@.kpx_modules.enough_data IS
 'at least 1000 interactions of 25 users were there when the active model was trained; NULL before training';
 
-CREATE VIEW @extschema@.kpx_event_sources AS
+CREATE VIEW @extschema@.kpx_event_sources WITH (security_barrier) AS
 SELECT s.id AS source_id, m.name AS module, s.relation_name AS relation, s.kind, s.user_id, s.item_id, s.occurred_at,
 	s.value, s.weight, s.weight_column, s.hides, s.half_life, s.duration
 FROM kpx.event_source s JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) s.module_id

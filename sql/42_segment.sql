@@ -100,7 +100,7 @@ AS 'MODULE_PATHNAME', 'kpx_may_use_segmentation_sql' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION kpx.may_use_segmentation(bigint) IS
 'whether the current role may see these segments: it owns them or may select from all event sources of their modules';
 
-CREATE VIEW @extschema@.kpx_segments AS
+CREATE VIEW @extschema@.kpx_segments WITH (security_barrier) AS
 SELECT n.name, s.segment, s.label, s.size,
 	(s.size::real OPERATOR(pg_catalog./) n.users::real) AS share, s.features, s.centroid,
 	n.modules, n.silhouette, n.owner, n.created_at
@@ -108,7 +108,7 @@ FROM kpx.segmentation n JOIN kpx.segment s ON s.segmentation_id OPERATOR(pg_cata
 WHERE kpx.may_use_segmentation(n.id);
 COMMENT ON VIEW @extschema@.kpx_segments IS 'groups of users that the current role may see: size, what sets them apart, centre in original units';
 
-CREATE VIEW @extschema@.kpx_segment_members AS
+CREATE VIEW @extschema@.kpx_segment_members WITH (security_barrier) AS
 SELECT n.name, m.user_id, m.segment, s.label
 FROM kpx.segmentation n JOIN kpx.segment_member m ON m.segmentation_id OPERATOR(pg_catalog.=) n.id
 JOIN kpx.segment s ON s.segmentation_id OPERATOR(pg_catalog.=) n.id AND s.segment OPERATOR(pg_catalog.=) m.segment

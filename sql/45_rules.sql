@@ -94,23 +94,26 @@ AS 'MODULE_PATHNAME', 'kpx_may_use_rule_set' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION kpx.may_use_rules(name, integer[]) IS
 'whether the current role may see rules of this owner over these modules: it is the owner or may select from all their event sources';
 
-CREATE FUNCTION kpx.rule_measures(count bigint, antecedent bigint, consequent bigint, baskets bigint,
-	OUT support double precision, OUT confidence double precision, OUT lift double precision,
-	OUT leverage double precision, OUT conviction double precision)
-RETURNS record AS 'MODULE_PATHNAME', 'kpx_rule_measures_row' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION kpx.rule_measures(bigint, bigint, bigint, bigint) IS
-'what a rule is worth, from the numbers of baskets with both sides, with its antecedent, with its consequent, and of all';
-
-CREATE VIEW @extschema@.kpx_rules AS
+-- Numbers as kpx_rule_measures of core/rules.c has them. A barrier: a caller's condition must not
+-- be asked of rules that the caller may not see.
+CREATE VIEW @extschema@.kpx_rules WITH (security_barrier) AS
 WITH s AS MATERIALIZED (
-	SELECT * FROM kpx.rule_set WHERE kpx.may_use_rules(owner, module_ids)
+	SELECT id, modules, baskets, baskets::float8 AS n, owner, mined_at FROM kpx.rule_set WHERE kpx.may_use_rules(owner, module_ids)
 )
 SELECT s.modules, r.antecedent, (m.name OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) r.consequent) AS consequent,
 	m.name AS consequent_module, r.consequent AS consequent_item,
-	w.support, w.confidence, w.lift, w.leverage, w.conviction, r.count, s.baskets, s.owner, s.mined_at
+	r.count::float8 OPERATOR(pg_catalog./) s.n AS support,
+	r.count::float8 OPERATOR(pg_catalog./) r.antecedent_count::float8 AS confidence,
+	(r.count::float8 OPERATOR(pg_catalog.*) s.n) OPERATOR(pg_catalog./)
+		(r.antecedent_count::float8 OPERATOR(pg_catalog.*) r.consequent_count::float8) AS lift,
+	(r.count::float8 OPERATOR(pg_catalog./) s.n) OPERATOR(pg_catalog.-)
+		((r.antecedent_count::float8 OPERATOR(pg_catalog./) s.n) OPERATOR(pg_catalog.*) (r.consequent_count::float8 OPERATOR(pg_catalog./) s.n)) AS leverage,
+	CASE WHEN r.count OPERATOR(pg_catalog.=) r.antecedent_count THEN 'Infinity'::float8
+		ELSE (r.antecedent_count::float8 OPERATOR(pg_catalog.*) (s.baskets OPERATOR(pg_catalog.-) r.consequent_count)::float8) OPERATOR(pg_catalog./)
+			(s.n OPERATOR(pg_catalog.*) (r.antecedent_count OPERATOR(pg_catalog.-) r.count)::float8) END AS conviction,
+	r.count, s.baskets, s.owner, s.mined_at
 FROM s JOIN kpx.rule r ON r.set_id OPERATOR(pg_catalog.=) s.id
-JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) r.consequent_module
-CROSS JOIN LATERAL kpx.rule_measures(r.count, r.antecedent_count, r.consequent_count, s.baskets) w;
+JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) r.consequent_module;
 COMMENT ON VIEW @extschema@.kpx_rules IS
 'association rules that the current role may see: antecedent and consequent as module/item';
 GRANT SELECT ON @extschema@.kpx_rules TO PUBLIC;

@@ -47,7 +47,7 @@ AS 'MODULE_PATHNAME', 'kpx_tune_one' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10
 COMMENT ON FUNCTION @extschema@.kpx_tune(text[], text, integer, jsonb, text, text, integer, interval, text, bigint) IS
 'kpx_tune of one algorithm';
 
-CREATE VIEW @extschema@.kpx_trials AS
+CREATE VIEW @extschema@.kpx_trials WITH (security_barrier) AS
 SELECT t.run, t.trial, t.modules, t.target, t.algorithm, t.value, t.std_error, t.share, t.by_module, t.params, t.split,
 	t.metric, t.k, t.seed, t.seconds, t.owner, t.created_at
 FROM kpx.trial t

@@ -150,7 +150,7 @@ RETURNS bigint AS 'MODULE_PATHNAME', 'kpx_expire_impressions' LANGUAGE C VOLATIL
 COMMENT ON FUNCTION @extschema@.kpx_expire_impressions(interval) IS
 'drops the months of slates and impressions that are older, with their feedback; returns how many months';
 
-CREATE VIEW @extschema@.kpx_policies AS
+CREATE VIEW @extschema@.kpx_policies WITH (security_barrier) AS
 SELECT p.id AS policy, p.active, p.settings, p.consent_name AS consent, p.based_on, p.comment, p.expected, p.owner, p.created_at
 FROM kpx.policy p
 WHERE kpx.member_of(p.owner) OR EXISTS (SELECT FROM kpx.module m WHERE kpx.member_of(m.owner));

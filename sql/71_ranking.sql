@@ -70,7 +70,7 @@ AS 'MODULE_PATHNAME', 'kpx_ranker_report' LANGUAGE C STABLE PARALLEL RESTRICTED 
 COMMENT ON FUNCTION @extschema@.kpx_ranker_report(bigint) IS
 'AUC, log loss, calibration by decile and classification report of a ranker (default: the active one) on dev and test users';
 
-CREATE VIEW @extschema@.kpx_training_log AS
+CREATE VIEW @extschema@.kpx_training_log WITH (security_barrier) AS
 SELECT l.ranker_id AS ranker, r.active, l.epoch, l.train_loss, l.dev_loss, l.kept
 FROM kpx.training_log l JOIN kpx.ranker r ON r.id OPERATOR(pg_catalog.=) l.ranker_id
 WHERE kpx.member_of(r.owner);

@@ -80,7 +80,7 @@ AS 'MODULE_PATHNAME', 'kpx_attribute' LANGUAGE C VOLATILE ROWS 10;
 COMMENT ON FUNCTION @extschema@.kpx_attribute(interval, text) IS
 'joins new events of all registered sources to the impressions before them; run it again at any time';
 
-CREATE VIEW @extschema@.kpx_funnel AS
+CREATE VIEW @extschema@.kpx_funnel WITH (security_barrier) AS
 SELECT (i.occurred_at AT TIME ZONE 'UTC')::date AS day, h.name AS home_module, m.name AS module,
 	pg_catalog.count(*) AS impressions,
 	pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
@@ -102,7 +102,7 @@ GROUP BY 1, 2, 3;
 COMMENT ON VIEW @extschema@.kpx_funnel IS
 'impressions, clicks, conversions and revenue by day and pair of modules, for owners of the module shown';
 
-CREATE VIEW @extschema@.kpx_policy_effect AS
+CREATE VIEW @extschema@.kpx_policy_effect WITH (security_barrier) AS
 SELECT i.policy_id AS policy, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
 	pg_catalog.count(DISTINCT i.slate_id) AS slates, pg_catalog.count(DISTINCT i.user_id) AS users,
 	pg_catalog.count(*) AS impressions,

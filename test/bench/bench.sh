@@ -1,6 +1,6 @@
 # bench.sh: what it costs, on this machine, beside the limits measured in the same run.
-# Sourced by test/run.sh. SIZES="1m 5m" by default; RUNS=3 runs of everything, medians.
-SIZES=${SIZES:-1m 5m}
+# Sourced by test/run.sh. SIZES="1m 5m" by default, none when it is set and empty; RUNS=3 runs of everything, medians.
+SIZES=${SIZES-1m 5m}
 RUNS=${RUNS:-3}
 PSQL="psql -qXAt -v ON_ERROR_STOP=1"
 

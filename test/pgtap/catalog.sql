@@ -1,6 +1,6 @@
 -- catalog: lint of what CREATE EXTENSION made.
 BEGIN;
-SELECT plan(14);
+SELECT plan(15);
 CREATE TEMP VIEW members AS
 SELECT p.oid::regprocedure::text AS signature, p.*, n.nspname
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -20,7 +20,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 		'kpx_activate', 'kpx_drop_model', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'kpx_optimize_policy', 'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions', 'kpx_train_ranker'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
-	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'rule_measures', 'kpx_interests', 'kpx_behaviour',
+	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'kpx_interests', 'kpx_behaviour',
 		'kpx_similarity', 'kpx_profile_agg', 'kpx_profile_agg_add', 'kpx_profile_agg_add_many', 'kpx_profile_agg_fuse', 'kpx_profile_agg_combine',
 		'kpx_profile_agg_serialize', 'kpx_profile_agg_deserialize', 'kpx_profile_agg_final', 'kpx_profile_in', 'kpx_profile_out', 'kpx_profile_recv',
 		'kpx_profile_send', 'kpx_profile_to_jsonb', 'kpx_profile_eq', 'kpx_profile_ne', 'kpx_profile_hash', 'kpx_profile_fuse', 'kpx_profile_distance'],
@@ -30,10 +30,13 @@ SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend
 	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');
 -- privileges
 SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
-	ARRAY['member_of', 'may_use_model', 'may_use_rules', 'may_use_segmentation', 'rule_measures'], 'of schema kpx, PUBLIC may execute only what the views call');
+	ARRAY['member_of', 'may_use_model', 'may_use_rules', 'may_use_segmentation'], 'of schema kpx, PUBLIC may execute only what the views call');
 SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relacl IS NOT NULL$$,
 	'nobody but the owner has rights on the tables of schema kpx');
 SELECT ok(NOT has_schema_privilege('public', 'kpx', 'USAGE') AND NOT has_schema_privilege('public', 'kpx', 'CREATE'), 'nor on the schema');
+SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+	WHERE c.relkind = 'v' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'kpxrec') AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)$$,
+	'views choose rows for the caller: all are security barriers');
 -- dump
 SELECT set_eq($$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'kpxrec'$$,
 	$$SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relkind IN ('r', 'S')$$,

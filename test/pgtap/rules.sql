@@ -1,7 +1,7 @@
 -- rules: mining, what is stored, what is offered to whom.
 BEGIN;
 \ir fixture.psql
-SELECT plan(101);
+SELECT plan(103);
 
 -- one transaction's mining of three modules: against SQL
 SELECT rules, itemsets, baskets, items, min_count FROM kpx_mine_rules(ARRAY['courses', 'products', 'videos'], 8, 0.6, 3) \gset
@@ -179,6 +179,11 @@ SELECT is_empty('SELECT * FROM kpx_rules', 'who may not read all sources sees no
 SELECT is(left(app.error($$SELECT * FROM kpx_rules_for(1000::bigint, 'products')$$), 5), '42501', 'and is offered nothing');
 SELECT throws_ok('SELECT * FROM kpx.rule', '42501', NULL, 'nor reads the tables');
 SELECT is(left(app.error($$SELECT * FROM kpx_mine_rules('courses')$$), 5), '42501', 'nor mines');
+SELECT rules AS own FROM kpx_mine_rules('products', 5, 0.5, 2) \gset
+CREATE TEMP TABLE seen (rule text);
+CREATE FUNCTION pg_temp.peep(rule text[]) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$BEGIN INSERT INTO seen VALUES (rule::text); RETURN true; END$$;
+SELECT is((SELECT count(*) FROM (SELECT * FROM kpx_rules WHERE pg_temp.peep(antecedent) OFFSET 0) x), :own::bigint, 'who has rules of its own sees these');
+SELECT is((SELECT count(*) FROM seen), :own::bigint, 'and a condition cheaper than the question who may is asked of no others');
 SET ROLE tap_rules_reader;
 SELECT isnt_empty('SELECT * FROM kpx_rules', 'who may read them sees the rules');
 SELECT isnt_empty($$SELECT * FROM kpx_rules_for(1000::bigint, 'products')$$, 'and is offered from them');

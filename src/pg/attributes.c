@@ -18,6 +18,8 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "history.h"
+
 typedef struct Source
 {
 	Oid relation;
@@ -142,7 +144,8 @@ source_sql(const Source *source, const KpxAttributes *attributes, const KpxId *u
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT a.%s::pg_catalog.%s", quote_identifier(source->user_id), kinds[kind]);
+	appendStringInfo(&sql, "SELECT a.%s::pg_catalog.%s%s", quote_identifier(source->user_id), kinds[kind],
+					 kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
 	for (int i = 0; i < source->n_columns; i++)
 	{
 		const char *column = quote_identifier(source->columns[i]);
@@ -166,9 +169,13 @@ source_sql(const Source *source, const KpxAttributes *attributes, const KpxId *u
 	}
 	appendStringInfo(&sql, " FROM %s a WHERE a.%s IS NOT NULL", source->sql_name, quote_identifier(source->user_id));
 	if (user)
-		appendStringInfo(&sql, " AND a.%s OPERATOR(pg_catalog.=) %s::pg_catalog.%s", quote_identifier(source->user_id),
-						 quote_literal_cstr(kpx_id_to_cstring(kind, *user)), kinds[kind]);
-	appendStringInfo(&sql, " ORDER BY 1%s", kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
+	{
+		char *value = psprintf("%s::pg_catalog.%s", quote_literal_cstr(kpx_id_to_cstring(kind, *user)), kinds[kind]);
+
+		appendStringInfo(&sql, " AND a.%s OPERATOR(pg_catalog.=) %s%s", quote_identifier(source->user_id), value,
+						 kpx_and_same_bytes(source->relation, "a", source->user_id, value));
+	}
+	appendStringInfoString(&sql, " ORDER BY 1");
 	return sql.data;
 }
 

@@ -60,12 +60,8 @@ add_entry(Entries *entries, Entry entry)
 	entries->entry[entries->n++] = entry;
 }
 
-/*
- * Ids are told apart by their bytes. = of a nondeterministic collation is not: a condition
- * to add for such a column, else "". Plain = stays too, for the column's index.
- */
-static const char *
-and_same_bytes(Oid relation, const char *alias, const char *column, const char *value)
+const char *
+kpx_and_same_bytes(Oid relation, const char *alias, const char *column, const char *value)
 {
 	HeapTuple tuple = SearchSysCacheAttName(relation, column);
 	Oid collation = InvalidOid;
@@ -107,7 +103,7 @@ history_sql(const KpxSource *source, const char *relation, bool many)
 	else
 		appendStringInfoString(&sql, ", NULL::pg_catalog.timestamptz");
 	appendStringInfo(&sql, " FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) %s%s", relation, user, many ? "u.id" : "$1",
-					 and_same_bytes(source->relation, "e", source->user_id, many ? "u.id" : "$1"));
+					 kpx_and_same_bytes(source->relation, "e", source->user_id, many ? "u.id" : "$1"));
 	if (source->occurred_at)
 		appendStringInfo(&sql, " ORDER BY e.%s %s", quote_identifier(source->occurred_at),
 						 kpx_newest_first(source->relation, source->occurred_at));
@@ -452,7 +448,7 @@ kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n
 		appendStringInfo(&sql, "SELECT u.n::pg_catalog.int4 FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)"
 							   " WHERE EXISTS (SELECT FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) u.id%s%s%s%s)",
 						 relation, quote_identifier(module->item_id),
-						 and_same_bytes(module->items, "i", module->item_id, "u.id"), module->available ? " AND i." : "",
+						 kpx_and_same_bytes(module->items, "i", module->item_id, "u.id"), module->available ? " AND i." : "",
 						 module->available ? quote_identifier(module->available) : "",
 						 module->available ? " IS TRUE" : "");
 		if (module->available)

@@ -47,6 +47,12 @@ extern KpxPastItem *kpx_history_items(KpxModule *module, KpxId user, KpxIdKind k
 /* Items given by the caller as a history of weight 1 each, hiding themselves. */
 extern KpxHistory kpx_history_from_items(const KpxModelModule *module, const KpxId *items, int n);
 
+/*
+ * Ids are told apart by their bytes. = of a nondeterministic collation is not: what to add to
+ * "alias.column = value" for such a column, else "". Plain = stays too, for the column's index.
+ */
+extern const char *kpx_and_same_bytes(Oid relation, const char *alias, const char *column, const char *value);
+
 /* Kind of the model's user ids; when the model has no source left, integer. */
 extern KpxIdKind kpx_model_user_kind(KpxRegistry *registry, const KpxModel *model);
 

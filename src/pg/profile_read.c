@@ -18,7 +18,17 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "history.h"
 #include "ingest.h"
+
+/* Of a column of ids: texts are grouped by their bytes, in whatever collations the columns are. */
+static const char *
+kind_cast(KpxIdKind kind)
+{
+	static const char *const casts[] = {"pg_catalog.int8", "pg_catalog.uuid", "pg_catalog.text COLLATE pg_catalog.\"C\""};
+
+	return casts[kind];
+}
 
 static const char *
 kind_type(KpxIdKind kind)
@@ -72,10 +82,12 @@ append_features(StringInfo sql, const KpxModule *module, const KpxSource *source
 					 quote_literal_cstr(psprintf("item:%s/", module->name)), quote_identifier(source->item_id));
 	if (module->category && one)
 		appendStringInfo(sql, ", 'category:' OPERATOR(pg_catalog.||) (SELECT pg_catalog.min(i.%s::pg_catalog.text) FROM %s i"
-							  " WHERE i.%s OPERATOR(pg_catalog.=) e.%s)",
+							  " WHERE i.%s OPERATOR(pg_catalog.=) e.%s%s)",
 						 quote_identifier(module->category),
 						 kpx_relation_sql(module->items, module->items_name, "module", module->name),
-						 quote_identifier(module->item_id), quote_identifier(source->item_id));
+						 quote_identifier(module->item_id), quote_identifier(source->item_id),
+						 kpx_and_same_bytes(module->items, "i", module->item_id,
+											psprintf("e.%s::pg_catalog.text", quote_identifier(source->item_id))));
 	else if (module->category)
 		appendStringInfoString(sql, ", 'category:' OPERATOR(pg_catalog.||) i.category");
 	appendStringInfoString(sql, "]::pg_catalog.text[]");
@@ -86,10 +98,11 @@ append_source(StringInfo sql, const KpxModule *module, const KpxSource *source, 
 {
 	char *relation;
 	KpxIdKind user_kind;
+	KpxIdKind items;
 
-	(void) kpx_source_check(module, source, &user_kind, &relation);
+	items = kpx_source_check(module, source, &user_kind, &relation);
 	appendStringInfo(sql, "SELECT e.%s::%s AS u, %s::pg_catalog.text AS m, %s::pg_catalog.text AS k", quote_identifier(source->user_id),
-					 kind_type(kind), quote_literal_cstr(module->name), quote_literal_cstr(source->kind));
+					 kind_cast(kind), quote_literal_cstr(module->name), quote_literal_cstr(source->kind));
 	if (features)
 		append_features(sql, module, source, user != NULL);
 	else
@@ -109,14 +122,15 @@ append_source(StringInfo sql, const KpxModule *module, const KpxSource *source, 
 		append_column(sql, source->duration, "float8");
 	appendStringInfo(sql, " AS d FROM %s e", relation);
 	if (features && module->category && user == NULL)
-		appendStringInfo(sql, " LEFT JOIN (SELECT c.%s AS id, pg_catalog.min(c.%s::pg_catalog.text) AS category FROM %s c GROUP BY 1) i"
-							  " ON i.id OPERATOR(pg_catalog.=) e.%s",
-						 quote_identifier(module->item_id), quote_identifier(module->category),
+		appendStringInfo(sql, " LEFT JOIN (SELECT c.%s::%s AS id, pg_catalog.min(c.%s::pg_catalog.text) AS category FROM %s c GROUP BY 1) i"
+							  " ON i.id OPERATOR(pg_catalog.=) e.%s::%s",
+						 quote_identifier(module->item_id), kind_cast(items), quote_identifier(module->category),
 						 kpx_relation_sql(module->items, module->items_name, "module", module->name),
-						 quote_identifier(source->item_id));
+						 quote_identifier(source->item_id), kind_cast(items));
 	appendStringInfo(sql, " WHERE e.%s IS NOT NULL AND e.%s IS NOT NULL", quote_identifier(source->user_id), quote_identifier(source->item_id));
 	if (user)
-		appendStringInfo(sql, " AND e.%s OPERATOR(pg_catalog.=) %s", quote_identifier(source->user_id), user);
+		appendStringInfo(sql, " AND e.%s OPERATOR(pg_catalog.=) %s%s", quote_identifier(source->user_id), user,
+						 kpx_and_same_bytes(source->relation, "e", source->user_id, user));
 }
 
 /* NULL when the modules have no sources. */
@@ -144,7 +158,7 @@ profiles_sql(KpxModule **modules, int n_modules, int64 half_life, bool features,
 			append_source(&sql, modules[m], &modules[m]->sources[s], features, kind, literal);
 			first = false;
 		}
-	appendStringInfo(&sql, ") x GROUP BY x.u ORDER BY x.u%s", kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
+	appendStringInfoString(&sql, ") x GROUP BY x.u ORDER BY x.u");
 	return first ? NULL : sql.data;
 }
 

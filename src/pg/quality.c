@@ -143,8 +143,8 @@ source_view(const KpxModule *module, const KpxSource *source, int burst_events)
 
 	(void) kpx_source_check(module, source, &user_kind, &relation);
 	v.relation = relation;
-	v.user = column(source->user_id, "text");
-	v.item = column(source->item_id, "text");
+	v.user = column(source->user_id, "text COLLATE pg_catalog.\"C\"");
+	v.item = column(source->item_id, "text COLLATE pg_catalog.\"C\"");
 	v.time = column(source->occurred_at, "timestamptz");
 	v.weight = column(source->weight_column, "float8");
 	v.value = column(source->value, "float8");

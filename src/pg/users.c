@@ -63,7 +63,7 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 static void
 append_users(StringInfo sql, const char *relation, const char *column, KpxIdKind kind)
 {
-	static const char *const kinds[] = {"int8", "uuid", "text"};
+	static const char *const kinds[] = {"int8", "uuid", "text COLLATE pg_catalog.\"C\""};
 
 	appendStringInfo(sql, "%sSELECT e.%s::pg_catalog.%s AS u FROM %s e WHERE e.%s IS NOT NULL", sql->len ? " UNION ALL " : "",
 					 quote_identifier(column), kinds[kind], relation, quote_identifier(column));
@@ -97,9 +97,7 @@ users_sql(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind)
 			(void) kpx_source_check(modules[m], &modules[m]->sources[s], &user_kind, &sql);
 			append_users(&from, sql, modules[m]->sources[s].user_id, kind);
 		}
-	return from.len ? psprintf("SELECT x.u FROM (%s) x GROUP BY x.u ORDER BY x.u%s", from.data,
-							   kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "")
-					: NULL;
+	return from.len ? psprintf("SELECT x.u FROM (%s) x GROUP BY x.u ORDER BY x.u", from.data) : NULL;
 }
 
 void

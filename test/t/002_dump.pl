@@ -14,10 +14,18 @@ $node->start;
 platform($node, 100, 50, 6);
 $node->safe_psql('postgres', "SELECT * FROM kpx_train(ARRAY['courses', 'videos'], params => '{\"factors\": 8}')");
 $node->safe_psql('postgres', "SELECT * FROM kpx_train('courses', params => '{\"factors\": 4}', activate => false)");
+$node->safe_psql('postgres', "SELECT kpx_mine_rules(ARRAY['courses', 'videos'], 10, 0.1, 2), kpx_set_policy(params => '{\"lambda\": 0.5}');
+	CREATE TABLE app.people AS SELECT u AS id, u % 90 AS age FROM generate_series(1, 100) u;
+	SELECT kpx_add_user_attributes('app.people', 'id', ARRAY['age']), kpx_train('courses', name => 'links', algorithm => 'ease', activate => false);
+	SELECT count(*) FROM kpx_recommend_slate(3, ARRAY['courses', 'videos'], 5, log => true);
+	SELECT kpx_feedback(slate_id, item_id, 'click') FROM kpx.impression WHERE rank = 1");
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $state = q{SELECT module, items, item_id, event_sources, active_model FROM kpx_modules ORDER BY 1;
 	SELECT source_id, module, relation, kind, user_id, item_id, weight, hides FROM kpx_event_sources ORDER BY 1;
-	SELECT model, name, version, modules, active_for, params, loss FROM kpx_models ORDER BY 1};
+	SELECT model, name, version, modules, active_for, params, loss FROM kpx_models ORDER BY 1;
+	SELECT * FROM kpx_rules ORDER BY modules, antecedent, consequent; SELECT rank, item_id, antecedent FROM kpx_rules_for(3, 'courses');
+	SELECT * FROM kpx_policies; SELECT kpx_user_profile(3); SELECT * FROM kpx_explain_slate(1);
+	SELECT * FROM kpx.slate; SELECT * FROM kpx.impression ORDER BY rank; SELECT * FROM kpx.feedback};
 
 foreach my $format ('plain', 'custom')
 {
@@ -37,6 +45,8 @@ foreach my $format ('plain', 'custom')
 	is($node->safe_psql($database, "SELECT model > (SELECT max(model) FROM kpx_models) FROM kpx_train('courses', params => '{\"factors\": 4}')"), 't',
 		"model numbers go on, $format");
 	is($node->safe_psql($database, "SELECT kpx_add_events('courses', 'app.enrolments', 'view', 'user_id', 'course_id')"), 3, "so do those of sources, $format");
+	is($node->safe_psql($database, "SELECT rules > 0 FROM kpx_mine_rules('courses', 5, 0.1, 2)"), 't', "rules are mined, $format");
+	is($node->safe_psql($database, "SELECT min(slate_id) > 1 FROM kpx_recommend_slate(4, ARRAY['courses'], 2, log => true)"), 't', "slates are numbered on, $format");
 	is($node->safe_psql($database, "DROP EXTENSION kpxrec; SELECT count(*) FROM pg_namespace WHERE nspname = 'kpx'"), 0, "dropping the extension leaves nothing, $format");
 	is($node->safe_psql($database, "SELECT count(*) FROM app.enrolments"), 600, 'but the data');
 }

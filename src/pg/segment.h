@@ -2,7 +2,8 @@
  * segment.h
  *	  Segments: groups of users by clustering their profiles; encoding a profile as a row of floats.
  *
- * Arrows: segment (SQL) -> segment_train, segment_label, segment_store -> segment_encode.
+ * Arrows: segment (SQL) -> segment_train -> segment_arena; segment_store -> segment_label; segment_load;
+ *	  segment_rows -> segment_survey -> segment_encode.
  */
 #ifndef KPX_PG_SEGMENT_H
 #define KPX_PG_SEGMENT_H
@@ -32,6 +33,8 @@ typedef enum KpxFeatureKind
 	KPX_FEATURE_MISSING, /* 1 when an attribute is missing */
 	KPX_FEATURE_FACTOR /* of the folded-in vector, made one long */
 } KpxFeatureKind;
+
+#define KPX_FEATURE_KINDS (KPX_FEATURE_FACTOR + 1)
 
 /* A column of the encoded rows: (raw - mean) / sd * weight, 0 when raw is missing. */
 typedef struct KpxFeature
@@ -87,7 +90,7 @@ typedef struct KpxClusterParams
 	double seed;
 } KpxClusterParams;
 
-/* ------------------------------------------------------------ segment_encode.c */
+/* ------------------------------------------------------------ segment_rows.c */
 
 /* All users with events, encoded. */
 typedef struct KpxEncoded
@@ -105,14 +108,14 @@ typedef struct KpxEncoded
 /* Reads and encodes all users of these modules; model: for factors, or NULL. Errors: those of reading; 53200. */
 extern KpxEncoded *kpx_segment_encode(KpxModule **modules, int n_modules, KpxModel *model, const KpxClusterParams *params);
 
+/* ------------------------------------------------------------ segment_encode.c */
+
 /*
  * Encodes one user as of now to x (kpx_ld(n_features) floats, 64-byte aligned); false when
  * there are neither events nor attributes.
  */
 extern bool kpx_segment_encode_user(KpxSegmentation *s, KpxId user, float *x);
 
-/* "courses purchase events", "city = Paris": for people. */
-extern char *kpx_feature_title(const KpxFeature *feature);
 /* A mean of encoded values in original units. */
 extern double kpx_feature_original(const KpxFeature *feature, double encoded);
 
@@ -144,6 +147,9 @@ extern char *kpx_segment_label(const KpxEncoded *data, const KpxMeans *means, in
 
 /* ------------------------------------------------------------ segment_store.c */
 
+/* Names of the kinds of features, as stored. */
+extern const char *const kpx_feature_kinds[KPX_FEATURE_KINDS];
+
 /* Locks the name to the end of the transaction: 55P03 when somebody else has it, 42501 when it belongs to somebody else. */
 extern void kpx_segmentation_begin(const char *name);
 
@@ -153,6 +159,8 @@ extern bool kpx_segmentation_drop(const char *name);
 /* After kpx_segmentation_begin: replaces what has this name; k as asked for. Returns the id. */
 extern int64 kpx_segmentation_store(const char *name, KpxModule **modules, int n_modules, const KpxModel *model,
 									const KpxEncoded *data, const KpxClusters *clusters, int k, const KpxClusterParams *params);
+
+/* ------------------------------------------------------------ segment_load.c */
 
 /*
  * By name (42501 when it may not be used), or the newest of a module or at all that may be;

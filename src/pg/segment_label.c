@@ -44,6 +44,39 @@ append_original(StringInfo out, const KpxFeature *f, double value)
 	appendStringInfo(out, "\"%04d-%02d-%02d\"", year, month, day);
 }
 
+/* "courses purchase events", "city = Paris". */
+static char *
+title(const KpxFeature *f)
+{
+	switch (f->kind)
+	{
+		case KPX_FEATURE_EVENTS:
+			return psprintf("%s %s events", f->module, f->name);
+		case KPX_FEATURE_VALUE:
+			return psprintf("%s %s value", f->module, f->name);
+		case KPX_FEATURE_ITEMS:
+			return psprintf("%s items", f->module);
+		case KPX_FEATURE_RECENCY:
+			return psprintf("%s days since last", f->module);
+		case KPX_FEATURE_HOURS:
+			return psprintf("hours %d-%d", 6 * f->part, 6 * f->part + 6);
+		case KPX_FEATURE_WEEKEND:
+			return "weekend";
+		case KPX_FEATURE_INTEREST:
+			return psprintf("interest %s", f->name);
+		case KPX_FEATURE_LEVEL:
+			return psprintf("%s = %s", f->name, f->level);
+		case KPX_FEATURE_OTHER:
+			return psprintf("%s other", f->name);
+		case KPX_FEATURE_MISSING:
+			return psprintf("%s missing", f->name);
+		case KPX_FEATURE_FACTOR:
+			return psprintf("factor %d", f->part + 1);
+		default:
+			return f->name;
+	}
+}
+
 char *
 kpx_segment_centroid_json(const KpxEncoded *data, const KpxMeans *means, int j)
 {
@@ -57,7 +90,7 @@ kpx_segment_centroid_json(const KpxEncoded *data, const KpxMeans *means, int j)
 			continue;
 		if (json.len > 1)
 			appendStringInfoString(&json, ", ");
-		escape_json(&json, kpx_feature_title(&data->features[f]));
+		escape_json(&json, title(&data->features[f]));
 		appendStringInfoString(&json, ": ");
 		append_original(&json, &data->features[f],
 						kpx_feature_original(&data->features[f], means->centre[(size_t) j * means->ld + f]));
@@ -120,7 +153,7 @@ kpx_segment_features_json(const KpxEncoded *data, const KpxMeans *means, int j)
 		double all = kpx_feature_original(f, 0);
 
 		appendStringInfoString(&json, i > 0 ? ", {\"feature\": " : "{\"feature\": ");
-		escape_json(&json, kpx_feature_title(f));
+		escape_json(&json, title(f));
 		appendStringInfoString(&json, ", \"segment\": ");
 		append_original(&json, f, here);
 		appendStringInfoString(&json, ", \"all\": ");

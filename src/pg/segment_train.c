@@ -12,238 +12,33 @@
  * All numbers lie in one arena, in dynamic shared memory when workers help; phases are
  * separated by a barrier, as in factor_train.c.
  */
-#include "segment.h"
+#include "segment_arena.h"
 
 #include <math.h>
 
 #include "access/parallel.h"
 #include "access/xact.h"
-#include "port/atomics.h"
-#include "storage/barrier.h"
-#include "storage/condition_variable.h"
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/wait_event.h"
 
-#include "core/rng.h"
 #include "shared_memory.h"
 
-#define SLOTS 32
-#define SILHOUETTE_ROWS 3000
 /* Multiply-adds between looks at interrupts: a few milliseconds. */
 #define BUDGET 1e8
 
 #define TOC_HANDOVER UINT64CONST(0x4B50580000000001)
 #define TOC_QUERY UINT64CONST(0x4B50580000000002)
 
-/* Offsets are from the start of the arena. */
-typedef struct Rows
-{
-	size_t n;
-	size_t x; /* float[n][ld] */
-	size_t norm; /* float[n] */
-} Rows;
-
-typedef struct Shared
-{
-	int features;
-	size_t ld;
-	int low_k; /* in question: low_k .. high_k */
-	int high_k;
-	int restarts;
-	int iterations;
-	double tolerance; /* share of the mean variance of a feature */
-	double move_limit; /* sum of squared moves that stops */
-	double min_users;
-	uint64 seed;
-	Rows all;
-	Rows sample;
-	Rows small; /* for silhouettes */
-	size_t label; /* uint32[all.n] */
-	size_t upper; /* float[all.n] */
-	size_t lower; /* float[all.n] */
-	size_t means; /* kpx_means_size(high_k) */
-	size_t sums; /* [SLOTS] of sums_bytes */
-	size_t sums_bytes;
-	size_t jobs; /* double[jobs]: inertia; int[jobs]: centres found; float[jobs][high_k][ld] */
-	size_t found;
-	size_t centres;
-	size_t scores; /* double[high_k - low_k + 1]: silhouettes */
-	size_t bytes;
-	/* progress */
-	int k;
-	int done; /* iterations */
-	bool reset; /* labels are to be forgotten first */
-	bool last; /* the centres are final */
-	bool stop;
-	/* cooperation */
-	bool go;
-	ConditionVariable go_changed;
-	Barrier barrier;
-	pg_atomic_uint64 next;
-} Shared;
-
-typedef struct Participant
-{
-	Shared *shared;
-	char *arena;
-	bool leader;
-	bool alone;
-	void *workspace;
-	KpxMeansRun run; /* memory for a job */
-} Participant;
-
 typedef struct Handover
 {
 	dsm_handle handle;
 } Handover;
 
-static void *
-part(const Participant *p, size_t offset)
-{
-	return p->arena + offset;
-}
-
-static KpxPoints
-points_of(const Participant *p, const Rows *rows)
-{
-	return (KpxPoints){rows->n, p->shared->features, p->shared->ld, part(p, rows->x), part(p, rows->norm)};
-}
-
-static KpxLabels
-labels_of(const Participant *p)
-{
-	return (KpxLabels){part(p, p->shared->label), part(p, p->shared->upper), part(p, p->shared->lower)};
-}
-
-static KpxMeans
-means_of(const Participant *p)
-{
-	KpxMeans means = kpx_means_at(part(p, p->shared->means), p->shared->high_k, p->shared->features);
-
-	means.k = p->shared->k;
-	return means;
-}
-
-static KpxMeansSums
-sums_of(const Participant *p, uint64 slot)
-{
-	return kpx_means_sums_at((char *) part(p, p->shared->sums) + slot * p->shared->sums_bytes, p->shared->high_k, p->shared->features);
-}
-
-static float *
-job_centres(const Participant *p, int job)
-{
-	return (float *) part(p, p->shared->centres) + (size_t) job * p->shared->high_k * p->shared->ld;
-}
-
-/* ------------------------------------------------------------ layout */
-
-static size_t
-reserve(size_t *total, size_t n, size_t size)
-{
-	size_t at = *total;
-	size_t bytes;
-
-	if (!kpx_mul_size(n, size, &bytes) || bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("there are too many users to cluster")));
-	*total = at + kpx_align(bytes);
-	return at;
-}
-
-static void
-layout_rows(Rows *rows, size_t n, size_t ld, size_t *total)
-{
-	rows->n = n;
-	rows->x = reserve(total, n, ld * sizeof(float));
-	rows->norm = reserve(total, n, sizeof(float));
-}
-
-static void
-layout(Shared *s, const KpxEncoded *data, int k, const KpxClusterParams *params)
-{
-	size_t total = kpx_align(sizeof(Shared));
-	size_t n_jobs;
-
-	memset(s, 0, sizeof(*s));
-	s->features = data->points.features;
-	s->ld = data->points.ld;
-	s->low_k = k ? k : (int) params->min_k;
-	s->high_k = k ? k : (int) params->max_k;
-	s->restarts = (int) params->restarts;
-	s->iterations = (int) params->iterations;
-	s->tolerance = params->tolerance;
-	s->min_users = params->min_users;
-	s->seed = (uint64) (int64) params->seed;
-	n_jobs = (size_t) (s->high_k - s->low_k + 1) * s->restarts;
-	layout_rows(&s->all, data->n, s->ld, &total);
-	layout_rows(&s->sample, Min(data->n, (size_t) params->sample), s->ld, &total);
-	layout_rows(&s->small, Min(data->n, SILHOUETTE_ROWS), s->ld, &total);
-	s->label = reserve(&total, data->n, sizeof(uint32));
-	s->upper = reserve(&total, data->n, sizeof(float));
-	s->lower = reserve(&total, data->n, sizeof(float));
-	s->means = reserve(&total, kpx_means_size(s->high_k, s->features), 1);
-	s->sums_bytes = kpx_means_sums_size(s->high_k, s->features);
-	s->sums = reserve(&total, SLOTS, s->sums_bytes);
-	s->jobs = reserve(&total, n_jobs, sizeof(double));
-	s->found = reserve(&total, n_jobs, sizeof(int));
-	s->centres = reserve(&total, n_jobs * s->high_k, s->ld * sizeof(float));
-	s->scores = reserve(&total, s->high_k - s->low_k + 1, sizeof(double));
-	s->bytes = total;
-}
-
-/* Rows of all, one from each of n equal ranges of them. */
-static void
-draw_sample(Participant *p, const Rows *rows, uint64 stream)
-{
-	Shared *s = p->shared;
-	const float *from = part(p, s->all.x);
-	const float *norm = part(p, s->all.norm);
-	float *to = part(p, rows->x);
-	float *to_norm = part(p, rows->norm);
-
-	for (size_t i = 0; i < rows->n; i++)
-	{
-		size_t begin = (size_t) ((double) i * s->all.n / rows->n);
-		size_t end = (size_t) ((double) (i + 1) * s->all.n / rows->n);
-		size_t row = begin + (size_t) (kpx_uniform(s->seed, stream, i) * (double) (end - begin));
-
-		row = Min(row, s->all.n - 1);
-		memcpy(to + i * s->ld, from + row * s->ld, s->ld * sizeof(float));
-		to_norm[i] = norm[row];
-	}
-}
-
-static void
-fill(Participant *p, const KpxEncoded *data)
-{
-	Shared *s = p->shared;
-	KpxPoints points = points_of(p, &s->all);
-	double norms = 0;
-
-	for (size_t begin = 0; begin < data->n; begin += 4096)
-	{
-		size_t end = Min(begin + 4096, data->n);
-
-		CHECK_FOR_INTERRUPTS();
-		memcpy((float *) part(p, s->all.x) + begin * s->ld, data->x + begin * s->ld, (end - begin) * s->ld * sizeof(float));
-		if (kpx_means_norms(&points, begin, end) != KPX_OK)
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("profiles have numbers that are too extreme to cluster")));
-		for (size_t i = begin; i < end; i++)
-			norms += points.norm[i];
-	}
-	/* Columns have mean 0, so the norms are the variance. */
-	s->move_limit = s->tolerance * norms / data->n / s->features;
-	memset(part(p, s->sums), 0, SLOTS * s->sums_bytes);
-	draw_sample(p, &s->sample, 1);
-	draw_sample(p, &s->small, 2);
-}
-
 /* ------------------------------------------------------------ cooperation */
 
 static void
-synchronise(Participant *p)
+synchronise(KpxClusterProcess *p)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (!p->alone)
@@ -264,7 +59,7 @@ synchronise(Participant *p)
 	} while (0)
 
 static bool
-take(Participant *p, uint64 n, uint64 *which)
+take(KpxClusterProcess *p, uint64 n, uint64 *which)
 {
 	CHECK_FOR_INTERRUPTS();
 	*which = pg_atomic_fetch_add_u64(&p->shared->next, 1);
@@ -274,16 +69,16 @@ take(Participant *p, uint64 n, uint64 *which)
 /* ------------------------------------------------------------ 1 and 2: centres to begin with */
 
 static int
-n_jobs(const Shared *s)
+n_jobs(const KpxClusterRun *s)
 {
 	return (s->high_k - s->low_k + 1) * s->restarts;
 }
 
 static void
-run_job(Participant *p, int job)
+run_job(KpxClusterProcess *p, int job)
 {
-	Shared *s = p->shared;
-	KpxPoints points = points_of(p, &s->sample);
+	KpxClusterRun *s = p->shared;
+	KpxPoints points = kpx_cluster_points(p, &s->sample);
 	KpxMeansRun run = p->run;
 	int k = s->low_k + job / s->restarts;
 
@@ -295,15 +90,15 @@ run_job(Participant *p, int job)
 	run.phase = 0;
 	while (kpx_means_run(&run, BUDGET) == KPX_MORE)
 		CHECK_FOR_INTERRUPTS();
-	((double *) part(p, s->jobs))[job] = run.inertia;
-	((int *) part(p, s->found))[job] = run.means.k;
-	memcpy(job_centres(p, job), run.means.centre, (size_t) run.means.k * s->ld * sizeof(float));
+	((double *) kpx_cluster_at(p, s->jobs))[job] = run.inertia;
+	((int *) kpx_cluster_at(p, s->found))[job] = run.means.k;
+	memcpy(kpx_cluster_job_centres(p, job), run.means.centre, (size_t) run.means.k * s->ld * sizeof(float));
 }
 
 static int
-best_job(const Participant *p, int k)
+best_job(const KpxClusterProcess *p, int k)
 {
-	const double *inertia = part(p, p->shared->jobs);
+	const double *inertia = kpx_cluster_at(p, p->shared->jobs);
 	int first = (k - p->shared->low_k) * p->shared->restarts;
 	int best = first;
 
@@ -315,10 +110,10 @@ best_job(const Participant *p, int k)
 
 /* Silhouette of the small sample around these centres; NaN when all go to one. */
 static double
-silhouette(Participant *p, const float *centres, int k)
+silhouette(KpxClusterProcess *p, const float *centres, int k)
 {
-	Shared *s = p->shared;
-	KpxPoints points = points_of(p, &s->small);
+	KpxClusterRun *s = p->shared;
+	KpxPoints points = kpx_cluster_points(p, &s->small);
 	KpxMeans means = p->run.means;
 	uint32 *label = palloc(sizeof(uint32) * points.n);
 	double *size = palloc0(sizeof(double) * k);
@@ -346,25 +141,25 @@ silhouette(Participant *p, const float *centres, int k)
 }
 
 static void
-judge_k(Participant *p)
+judge_k(KpxClusterProcess *p)
 {
-	Shared *s = p->shared;
+	KpxClusterRun *s = p->shared;
 	uint64 which;
 
 	while (take(p, s->high_k - s->low_k + 1, &which))
 	{
 		int job = best_job(p, s->low_k + (int) which);
 
-		((double *) part(p, s->scores))[which] = silhouette(p, job_centres(p, job), ((int *) part(p, s->found))[job]);
+		((double *) kpx_cluster_at(p, s->scores))[which] = silhouette(p, kpx_cluster_job_centres(p, job), ((int *) kpx_cluster_at(p, s->found))[job]);
 	}
 }
 
 /* The k of the best silhouette, the smaller of equals; its best centres become the means. */
 static void
-choose(Participant *p)
+choose(KpxClusterProcess *p)
 {
-	Shared *s = p->shared;
-	const double *score = part(p, s->scores);
+	KpxClusterRun *s = p->shared;
+	const double *score = kpx_cluster_at(p, s->scores);
 	int k = s->low_k;
 	int job;
 	KpxMeans means;
@@ -373,9 +168,9 @@ choose(Participant *p)
 		if (score[other - s->low_k] > score[k - s->low_k] || (isnan(score[k - s->low_k]) && !isnan(score[other - s->low_k])))
 			k = other;
 	job = best_job(p, k);
-	s->k = ((int *) part(p, s->found))[job];
-	means = means_of(p);
-	memcpy(means.centre, job_centres(p, job), (size_t) s->k * s->ld * sizeof(float));
+	s->k = ((int *) kpx_cluster_at(p, s->found))[job];
+	means = kpx_cluster_means(p);
+	memcpy(means.centre, kpx_cluster_job_centres(p, job), (size_t) s->k * s->ld * sizeof(float));
 	kpx_means_begin(&means);
 	s->reset = true;
 }
@@ -383,20 +178,20 @@ choose(Participant *p)
 /* ------------------------------------------------------------ 3 and 4: all users */
 
 static void
-assign_slots(Participant *p)
+assign_slots(KpxClusterProcess *p)
 {
-	Shared *s = p->shared;
-	KpxPoints points = points_of(p, &s->all);
-	KpxLabels labels = labels_of(p);
-	KpxMeans means = means_of(p);
+	KpxClusterRun *s = p->shared;
+	KpxPoints points = kpx_cluster_points(p, &s->all);
+	KpxLabels labels = kpx_cluster_labels(p);
+	KpxMeans means = kpx_cluster_means(p);
 	size_t step = kpx_means_slice(s->k, s->features);
 	uint64 slot;
 
-	while (take(p, SLOTS, &slot))
+	while (take(p, KPX_CLUSTER_SLOTS, &slot))
 	{
-		size_t begin = (size_t) (s->all.n * slot / SLOTS);
-		size_t end = (size_t) (s->all.n * (slot + 1) / SLOTS);
-		KpxMeansSums sums = sums_of(p, slot);
+		size_t begin = (size_t) (s->all.n * slot / KPX_CLUSTER_SLOTS);
+		size_t end = (size_t) (s->all.n * (slot + 1) / KPX_CLUSTER_SLOTS);
+		KpxMeansSums sums = kpx_cluster_sums(p, slot);
 
 		if (s->reset)
 			kpx_means_reset(&labels, begin, end);
@@ -409,10 +204,10 @@ assign_slots(Participant *p)
 }
 
 static void
-fill_empty(Participant *p, KpxMeans *means)
+fill_empty(KpxClusterProcess *p, KpxMeans *means)
 {
-	KpxPoints points = points_of(p, &p->shared->all);
-	KpxLabels labels = labels_of(p);
+	KpxPoints points = kpx_cluster_points(p, &p->shared->all);
+	KpxLabels labels = kpx_cluster_labels(p);
 	int empty;
 
 	while ((empty = kpx_means_empty(means)) >= 0)
@@ -440,9 +235,9 @@ fill_empty(Participant *p, KpxMeans *means)
 
 /* Takes away the segments that are too small; false when there were none. */
 static bool
-dissolve(Participant *p, KpxMeans *means)
+dissolve(KpxClusterProcess *p, KpxMeans *means)
 {
-	Shared *s = p->shared;
+	KpxClusterRun *s = p->shared;
 	int kept = 0;
 	int largest = 0;
 
@@ -465,16 +260,16 @@ dissolve(Participant *p, KpxMeans *means)
 
 /* After all slots were assigned. */
 static void
-conclude(Participant *p)
+conclude(KpxClusterProcess *p)
 {
-	Shared *s = p->shared;
-	KpxMeans means = means_of(p);
+	KpxClusterRun *s = p->shared;
+	KpxMeans means = kpx_cluster_means(p);
 	double changed = 0;
 
 	s->reset = false;
-	for (int slot = 0; slot < SLOTS; slot++)
+	for (int slot = 0; slot < KPX_CLUSTER_SLOTS; slot++)
 	{
-		KpxMeansSums sums = sums_of(p, slot);
+		KpxMeansSums sums = kpx_cluster_sums(p, slot);
 
 		CHECK_FOR_INTERRUPTS();
 		changed += kpx_means_collect(&means, &sums);
@@ -492,9 +287,9 @@ conclude(Participant *p)
 }
 
 static void
-iterate(Participant *p)
+iterate(KpxClusterProcess *p)
 {
-	Shared *s = p->shared;
+	KpxClusterRun *s = p->shared;
 	uint64 job;
 
 	while (take(p, n_jobs(s), &job))
@@ -513,9 +308,9 @@ iterate(Participant *p)
 /* ------------------------------------------------------------ processes */
 
 static void
-prepare(Participant *p)
+prepare(KpxClusterProcess *p)
 {
-	Shared *s = p->shared;
+	KpxClusterRun *s = p->shared;
 	MemoryContext context = CurrentMemoryContext;
 
 	p->workspace = kpx_alloc_aligned(context, kpx_means_run_workspace_size(s->features), 1);
@@ -533,7 +328,7 @@ kpx_segment_worker(dsm_segment *seg, shm_toc *toc)
 {
 	Handover *handover = shm_toc_lookup(toc, TOC_HANDOVER, false);
 	dsm_segment *arena = dsm_attach(handover->handle);
-	Participant p = {0};
+	KpxClusterProcess p = {0};
 
 	debug_query_string = shm_toc_lookup(toc, TOC_QUERY, true);
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
@@ -541,10 +336,10 @@ kpx_segment_worker(dsm_segment *seg, shm_toc *toc)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the clustering run")));
 	p.arena = dsm_segment_address(arena);
-	p.shared = (Shared *) p.arena;
+	p.shared = (KpxClusterRun *) p.arena;
 	prepare(&p);
 	ConditionVariablePrepareToSleep(&p.shared->go_changed);
-	while (!((volatile Shared *) p.shared)->go)
+	while (!((volatile KpxClusterRun *) p.shared)->go)
 		ConditionVariableSleep(&p.shared->go_changed, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 	iterate(&p);
@@ -553,7 +348,7 @@ kpx_segment_worker(dsm_segment *seg, shm_toc *toc)
 
 /* Runs with up to workers helpers; returns how many came. */
 static int
-iterate_together(Participant *p, dsm_segment *segment, int workers)
+iterate_together(KpxClusterProcess *p, dsm_segment *segment, int workers)
 {
 	ParallelContext *pcxt;
 	Handover *handover;
@@ -605,13 +400,13 @@ try_shared_memory(size_t bytes)
 /* ------------------------------------------------------------ the result */
 
 static KpxClusters *
-make_result(Participant *p, int workers)
+make_result(KpxClusterProcess *p, int workers)
 {
-	Shared *s = p->shared;
+	KpxClusterRun *s = p->shared;
 	KpxClusters *result = palloc0(sizeof(KpxClusters));
-	KpxPoints points = points_of(p, &s->all);
-	KpxLabels labels = labels_of(p);
-	KpxMeans means = means_of(p);
+	KpxPoints points = kpx_cluster_points(p, &s->all);
+	KpxLabels labels = kpx_cluster_labels(p);
+	KpxMeans means = kpx_cluster_means(p);
 
 	result->k = s->k;
 	result->means = kpx_means_at(kpx_alloc_aligned(CurrentMemoryContext, kpx_means_size(s->k, s->features), 1), s->k, s->features);
@@ -633,8 +428,8 @@ make_result(Participant *p, int workers)
 KpxClusters *
 kpx_segment_train(KpxEncoded *data, int k, const KpxClusterParams *params)
 {
-	Shared plan;
-	Participant p = {.leader = true};
+	KpxClusterRun plan;
+	KpxClusterProcess p = {.leader = true};
 	dsm_segment *segment = NULL;
 	char *memory = NULL;
 	int workers = 0;
@@ -642,10 +437,10 @@ kpx_segment_train(KpxEncoded *data, int k, const KpxClusterParams *params)
 
 	kpx_require_blas();
 	Assert(data->points.ld == kpx_ld(data->points.features));
-	layout(&plan, data, k, params);
+	kpx_cluster_layout(&plan, data, k, params);
 	kpx_check_budget(plan.bytes + data->n * data->points.ld * sizeof(float), "clustering users");
 	if (data->n >= (size_t) kpx_min_parallel_interactions && !IsInParallelMode())
-		workers = Min(max_parallel_maintenance_workers, SLOTS);
+		workers = Min(max_parallel_maintenance_workers, KPX_CLUSTER_SLOTS);
 	if (workers > 0)
 		segment = try_shared_memory(plan.bytes);
 	if (segment)
@@ -655,11 +450,11 @@ kpx_segment_train(KpxEncoded *data, int k, const KpxClusterParams *params)
 		memory = kpx_alloc(CurrentMemoryContext, plan.bytes + 64, 1);
 		p.arena = (char *) TYPEALIGN(64, memory);
 	}
-	p.shared = (Shared *) p.arena;
+	p.shared = (KpxClusterRun *) p.arena;
 	*p.shared = plan;
 	pg_atomic_init_u64(&p.shared->next, 0);
 	ConditionVariableInit(&p.shared->go_changed);
-	fill(&p, data);
+	kpx_cluster_fill(&p, data);
 	prepare(&p);
 	if (segment)
 		workers = iterate_together(&p, segment, workers);

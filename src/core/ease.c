@@ -16,17 +16,16 @@ extern void spotrf_(const char *uplo, const int *n, float *a, const int *lda, in
 extern void spotri_(const char *uplo, const int *n, float *a, const int *lda, int *info);
 
 void
-kpx_outer_add(const KpxRows *rows, size_t begin, size_t end, size_t n, float *a)
+kpx_outer_add(const KpxRows *rows, size_t row, uint64_t begin, uint64_t end, size_t n, float *a)
 {
-	for (size_t r = begin; r < end; r++)
-		for (uint64_t i = rows->offset[r]; i < rows->offset[r + 1]; i++)
-		{
-			float *line = a + (size_t) ITEM(rows->index[i]) * n;
+	for (uint64_t i = begin; i < end; i++)
+	{
+		float *line = a + (size_t) ITEM(rows->index[i]) * n;
 
-			/* Entries of a row increase, so this is the lower triangle. */
-			for (uint64_t j = rows->offset[r]; j <= i; j++)
-				line[ITEM(rows->index[j])] += rows->weight[i] * rows->weight[j];
-		}
+		/* Entries of a row increase, so this is the lower triangle. */
+		for (uint64_t j = rows->offset[row]; j <= i; j++)
+			line[ITEM(rows->index[j])] += rows->weight[i] * rows->weight[j];
+	}
 }
 
 size_t

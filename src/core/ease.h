@@ -18,10 +18,11 @@
 #define KPX_INVERT_BLOCK 256
 
 /*
- * a (n x n, row-major) += the outer products of rows [begin, end) with themselves, the lower
- * triangle; entries of rows are below n. X'X: rows of users; XX': rows of items.
+ * a (n x n, row-major) += the outer product of a row with itself, of the lower triangle the
+ * lines of its entries [begin, end) among all; entries of rows are below n. X'X: rows of
+ * users; XX': rows of items.
  */
-extern void kpx_outer_add(const KpxRows *rows, size_t begin, size_t end, size_t n, float *a);
+extern void kpx_outer_add(const KpxRows *rows, size_t row, uint64_t begin, uint64_t end, size_t n, float *a);
 
 /* Where kpx_invert is: start with zeroes. */
 typedef struct KpxInvertCursor

@@ -225,6 +225,20 @@ prepare_knn(Job *job)
 	}
 }
 
+/* A row's work is the square of its length: long ones are added in steps. */
+static void
+add_outer_product(const KpxRows *rows, size_t r, size_t n, float *matrix)
+{
+	uint64 end = rows->offset[r + 1];
+	uint64 step = 1 + (uint64) (ROW_BUDGET / (double) (end - rows->offset[r] + 1));
+
+	for (uint64 e = rows->offset[r]; e < end; e += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_outer_add(rows, r, e, Min(e + step, end), n, matrix);
+	}
+}
+
 static void
 prepare_ease(Job *job)
 {
@@ -246,10 +260,7 @@ prepare_ease(Job *job)
 		memset(matrix + i * n, 0, n * sizeof(float));
 	}
 	for (size_t r = 0; r < n_rows; r++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		kpx_outer_add(&rows, r, r + 1, n, matrix);
-	}
+		add_outer_product(&rows, r, n, matrix);
 	for (size_t i = 0; i < n; i++)
 		matrix[i * n + i] += (float) job->plan.regularization;
 	while ((status = kpx_invert(matrix, n, &cursor, INVERT_BUDGET, workspace)) == KPX_MORE)

@@ -39,5 +39,7 @@ mining() {
 	fi
 	mining_core "quest, 100,000 baskets of 11 items" quest 100 64
 	mining_sql quest "$CLUSTER_DIR/quest" 0.001 0.5 64
+	mining_sql many "$CLUSTER_DIR/quest" 20 0.1 64
+	row "many: count(*) and every measure of all kpx_rules" "$(for run in $(seq "$RUNS"); do seconds "SELECT count(*), sum(lift), sum(leverage) FROM kpx_rules WHERE consequent_module = 'many';"; done | median) s" "through the view"
 	mining_core "dense, 3,196 baskets of 37 items" dense 1700 64
 }

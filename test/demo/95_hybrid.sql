@@ -10,10 +10,11 @@ SELECT m.key AS module, round((m.value ->> 'behaviour')::numeric, 2) AS behaviou
 	round((m.value ->> 'popularity')::numeric, 2) AS popularity
 FROM kpx_models, jsonb_each(params -> 'weights') m WHERE model = :hybrid ORDER BY 1;
 
-\echo 'A course that was published just now, like one that user 42 took, and nobody has seen yet:'
+\echo 'A course that was published just now, on what user 42 likes most, and nobody has seen yet:'
 INSERT INTO app.courses (course_id, title, description, topic, price, is_published)
 	SELECT 99001, 'New: ' || title, description, topic, price, true FROM app.courses
-	WHERE course_id = (SELECT course_id FROM app.enrolments WHERE user_id = 42 ORDER BY enrolled_at DESC LIMIT 1);
+	WHERE course_id = (SELECT c.course_id FROM app.courses c JOIN app.users u ON u.user_id = 42 AND u.interest_1 = c.topic_id
+		LEFT JOIN app.enrolments e USING (course_id) GROUP BY 1 ORDER BY count(e.user_id) DESC, 1 LIMIT 1);
 SELECT kpx_refresh_items('courses') AS items_added;
 SELECT r.rank, c.title, round(r.score::numeric, 3) AS score, app.because(r.reason) AS reason
 FROM kpx_recommend(42::bigint, 'courses', 1000) r JOIN app.courses c ON c.course_id = r.item_id WHERE r.item_id = 99001;

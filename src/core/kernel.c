@@ -8,7 +8,6 @@
 #include <string.h>
 
 /* may_alias: these are views of float arrays. */
-typedef float KpxVec __attribute__((vector_size(64), aligned(64), may_alias));
 typedef float KpxHalf __attribute__((vector_size(32), aligned(32), may_alias));
 typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 
@@ -21,7 +20,8 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 #define TARGET
 #define LEVEL(name) name##_portable
 #define LEVEL_NAME "portable"
-#define TILE_ROWS 4
+#define LANES 4
+#define TILE_ROWS 2
 #define TILE_LINES 1
 #include "kernel_body.h"
 
@@ -30,6 +30,7 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 #define TARGET __attribute__((target("avx2,fma")))
 #define LEVEL(name) name##_avx2
 #define LEVEL_NAME "avx2"
+#define LANES 8
 #define TILE_ROWS 4
 #define TILE_LINES 1
 #include "kernel_body.h"
@@ -37,6 +38,7 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 #define TARGET __attribute__((target("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")))
 #define LEVEL(name) name##_avx512
 #define LEVEL_NAME "avx512"
+#define LANES 16
 #define TILE_ROWS 8
 #define TILE_LINES 2
 #include "kernel_body.h"

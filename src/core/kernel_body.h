@@ -2,10 +2,18 @@
  * kernel_body.h
  *	  The innermost loops. Included by kernel.c only, once for each instruction set.
  *
- * TARGET is the function attribute, LEVEL(name) the function's name, TILE_ROWS x
- * TILE_LINES the part of a product that stays in registers. All are undefined again at
- * the end.
+ * TARGET is the function attribute, LEVEL(name) the function's name, LANES the floats of a
+ * register, TILE_ROWS x TILE_LINES the part of a product that stays in registers. All are
+ * undefined again at the end.
  */
+
+/*
+ * A vector as wide as a register. A wider one would be correct, but the compiler keeps
+ * it in memory: ten times slower.
+ */
+typedef float LEVEL(Vec) __attribute__((vector_size(4 * LANES), aligned(4 * LANES), may_alias));
+#define Vec LEVEL(Vec)
+#define PIECES (KPX_LANE / LANES) /* vectors of a line */
 
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
@@ -25,12 +33,12 @@ static TARGET void
 LEVEL(gather)(const float *matrix, size_t ld, const float *scale, const uint32_t *index, const float *weight,
 			  size_t n, size_t known, float *gathered, float *root)
 {
-	const KpxVec *by = (const KpxVec *) scale;
+	const Vec *by = (const Vec *) scale;
 
 	for (size_t j = 0; j < n; j++)
 	{
-		const KpxVec *from = (const KpxVec *) (matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld);
-		KpxVec *to = (KpxVec *) (gathered + j * ld);
+		const Vec *from = (const Vec *) (matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld);
+		Vec *to = (Vec *) (gathered + j * ld);
 		float w = sqrtf(weight[j]);
 
 		if (j + AHEAD < known)
@@ -40,7 +48,7 @@ LEVEL(gather)(const float *matrix, size_t ld, const float *scale, const uint32_t
 			for (size_t k = 0; k < ld; k += KPX_LANE)
 				__builtin_prefetch(ahead + k);
 		}
-		for (size_t k = 0; k < ld / KPX_LANE; k++)
+		for (size_t k = 0; k < ld / LANES; k++)
 			to[k] = from[k] * by[k] * w;
 		root[j] = w;
 	}
@@ -98,21 +106,21 @@ INLINE void
 LEVEL(tile)(const float *a, size_t lda, size_t rows, size_t i, size_t j, float *c, size_t ldc, const int lines,
 			const bool subtract)
 {
-	KpxVec sum[TILE_ROWS][2];
+	Vec sum[TILE_ROWS][TILE_LINES * PIECES];
 	const float *left = a + i;
 	const float *right = a + j;
 
 	for (int r = 0; r < TILE_ROWS; r++)
-		for (int l = 0; l < lines; l++)
-			sum[r][l] = ((const KpxVec *) (c + (i + (size_t) r) * ldc + j))[l];
+		for (int l = 0; l < lines * PIECES; l++)
+			sum[r][l] = ((const Vec *) (c + (i + (size_t) r) * ldc + j))[l];
 	for (size_t p = 0; p < rows; p++, left += lda, right += lda)
 	{
-		KpxVec v[2];
+		Vec v[TILE_LINES * PIECES];
 
-		for (int l = 0; l < lines; l++)
-			v[l] = ((const KpxVec *) right)[l];
+		for (int l = 0; l < lines * PIECES; l++)
+			v[l] = ((const Vec *) right)[l];
 		for (int r = 0; r < TILE_ROWS; r++)
-			for (int l = 0; l < lines; l++)
+			for (int l = 0; l < lines * PIECES; l++)
 			{
 				if (subtract)
 					sum[r][l] -= v[l] * left[r];
@@ -121,8 +129,8 @@ LEVEL(tile)(const float *a, size_t lda, size_t rows, size_t i, size_t j, float *
 			}
 	}
 	for (int r = 0; r < TILE_ROWS; r++)
-		for (int l = 0; l < lines; l++)
-			((KpxVec *) (c + (i + (size_t) r) * ldc + j))[l] = sum[r][l];
+		for (int l = 0; l < lines * PIECES; l++)
+			((Vec *) (c + (i + (size_t) r) * ldc + j))[l] = sum[r][l];
 }
 
 /* Columns [first, n) of c from the line of each row's diagonal on. */
@@ -148,25 +156,24 @@ LEVEL(gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t 
 }
 
 INLINE float
-LEVEL(sum)(const KpxVec *v)
+LEVEL(sum)(const Vec *v)
 {
-	float lane[KPX_LANE];
+	float lane[LANES];
 
 	memcpy(lane, v, sizeof(lane));
-	for (int i = 0; i < 8; i++)
-		lane[i] += lane[i + 8];
-	for (int i = 0; i < 4; i++)
-		lane[i] += lane[i + 4];
-	return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+	for (int half = LANES / 2; half > 0; half /= 2)
+		for (int i = 0; i < half; i++)
+			lane[i] += lane[i + half];
+	return lane[0];
 }
 
 static TARGET float
 LEVEL(dot)(const float *a, const float *b, size_t ld)
 {
-	KpxVec sum = {0};
+	Vec sum = {0};
 
-	for (size_t k = 0; k < ld; k += KPX_LANE)
-		sum += *(const KpxVec *) (a + k) * *(const KpxVec *) (b + k);
+	for (size_t k = 0; k < ld; k += LANES)
+		sum += *(const Vec *) (a + k) * *(const Vec *) (b + k);
 	return CALL(sum, &sum);
 }
 
@@ -176,10 +183,10 @@ LEVEL(gram_few)(const float *a, size_t ld, size_t n, float *c, size_t ldc)
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = i; j < n; j++)
 		{
-			KpxVec sum = {0};
+			Vec sum = {0};
 
-			for (size_t k = 0; k < ld; k += KPX_LANE)
-				sum += *(const KpxVec *) (a + i * ld + k) * *(const KpxVec *) (a + j * ld + k);
+			for (size_t k = 0; k < ld; k += LANES)
+				sum += *(const Vec *) (a + i * ld + k) * *(const Vec *) (a + j * ld + k);
 			c[i * ldc + j] = CALL(sum, &sum);
 		}
 }
@@ -200,14 +207,14 @@ LEVEL(factor_panel)(float *a, size_t ld, size_t first, size_t last, size_t n)
 		if (!(row[p] > 0.0f) || !isfinite(row[p]))
 			return false;
 		inverse = 1.0f / sqrtf(row[p]);
-		for (size_t j = line; j < n; j += KPX_LANE)
-			*(KpxVec *) (row + j) *= inverse;
+		for (size_t j = line; j < n; j += LANES)
+			*(Vec *) (row + j) *= inverse;
 		for (size_t i = p + 1; i < last; i++)
 		{
 			float by = row[i];
 
-			for (size_t j = line; j < n; j += KPX_LANE)
-				*(KpxVec *) (a + i * ld + j) -= *(const KpxVec *) (row + j) * by;
+			for (size_t j = line; j < n; j += LANES)
+				*(Vec *) (a + i * ld + j) -= *(const Vec *) (row + j) * by;
 		}
 		row[p] = inverse;
 	}
@@ -235,10 +242,10 @@ LEVEL(solve_line)(const float *u, size_t ld, size_t begin, size_t end, size_t n,
 {
 	for (size_t p = begin; p < end; p++)
 	{
-		KpxVec sum = {0};
+		Vec sum = {0};
 
-		for (size_t j = begin + KPX_LANE; j < n; j += KPX_LANE)
-			sum += *(const KpxVec *) (u + p * ld + j) * *(const KpxVec *) (b + j);
+		for (size_t j = begin + KPX_LANE; j < n; j += LANES)
+			sum += *(const Vec *) (u + p * ld + j) * *(const Vec *) (b + j);
 		b[p] -= CALL(sum, &sum);
 	}
 	for (size_t p = end; p-- > begin;)
@@ -262,8 +269,8 @@ LEVEL(cholesky_solve)(const float *u, size_t ld, size_t n, float *b)
 		b[p] = y;
 		for (; j < n && j < line + KPX_LANE; j++)
 			b[j] -= y * row[j];
-		for (; j < n; j += KPX_LANE)
-			*(KpxVec *) (b + j) -= *(const KpxVec *) (row + j) * y;
+		for (; j < n; j += LANES)
+			*(Vec *) (b + j) -= *(const Vec *) (row + j) * y;
 	}
 	for (size_t j = n; j < kpx_ld((int) n); j++)
 		b[j] = 0;
@@ -280,17 +287,17 @@ LEVEL(combine)(const float *s, size_t ld, size_t n, const float *z, float *v)
 {
 	size_t k = 0;
 
-	for (; k + 4 * KPX_LANE <= ld; k += 4 * KPX_LANE)
+	for (; k + 4 * LANES <= ld; k += 4 * LANES)
 	{
-		KpxVec *to = (KpxVec *) (v + k);
-		KpxVec sum0 = to[0];
-		KpxVec sum1 = to[1];
-		KpxVec sum2 = to[2];
-		KpxVec sum3 = to[3];
+		Vec *to = (Vec *) (v + k);
+		Vec sum0 = to[0];
+		Vec sum1 = to[1];
+		Vec sum2 = to[2];
+		Vec sum3 = to[3];
 
 		for (size_t j = 0; j < n; j++)
 		{
-			const KpxVec *from = (const KpxVec *) (s + j * ld + k);
+			const Vec *from = (const Vec *) (s + j * ld + k);
 
 			sum0 += from[0] * z[j];
 			sum1 += from[1] * z[j];
@@ -302,27 +309,35 @@ LEVEL(combine)(const float *s, size_t ld, size_t n, const float *z, float *v)
 		to[2] = sum2;
 		to[3] = sum3;
 	}
-	for (; k < ld; k += KPX_LANE)
+	for (; k < ld; k += LANES)
 	{
-		KpxVec sum = *(KpxVec *) (v + k);
+		Vec sum = *(Vec *) (v + k);
 
 		for (size_t j = 0; j < n; j++)
-			sum += *(const KpxVec *) (s + j * ld + k) * z[j];
-		*(KpxVec *) (v + k) = sum;
+			sum += *(const Vec *) (s + j * ld + k) * z[j];
+		*(Vec *) (v + k) = sum;
 	}
 }
 
 static TARGET void
 LEVEL(scores)(const float *items, size_t ld, size_t rows, const float *x, float *score)
 {
-	for (size_t row = 0; row < rows; row++)
-	{
-		KpxVec sum = {0};
+	size_t row = 0;
 
-		for (size_t k = 0; k < ld; k += KPX_LANE)
-			sum += *(const KpxVec *) (items + row * ld + k) * *(const KpxVec *) (x + k);
-		score[row] = CALL(sum, &sum);
+	/* Four rows at a time: four chains of additions. */
+	for (; row + 4 <= rows; row += 4)
+	{
+		const float *item = items + row * ld;
+		Vec sum[4] = {{0}, {0}, {0}, {0}};
+
+		for (size_t k = 0; k < ld; k += LANES)
+			for (size_t r = 0; r < 4; r++)
+				sum[r] += *(const Vec *) (item + r * ld + k) * *(const Vec *) (x + k);
+		for (size_t r = 0; r < 4; r++)
+			score[row + r] = CALL(sum, &sum[r]);
 	}
+	for (; row < rows; row++)
+		score[row] = LEVEL(dot)(items + row * ld, x, ld);
 }
 
 static TARGET size_t
@@ -440,6 +455,9 @@ static const KpxKernels LEVEL(kernels) = {
 
 #undef AHEAD
 #undef CHOOSE
+#undef Vec
+#undef PIECES
+#undef LANES
 #undef CALL
 #undef INLINE
 #undef TARGET

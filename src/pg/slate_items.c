@@ -175,6 +175,20 @@ kpx_slate_items(KpxSlateRequest *r)
 
 /* ------------------------------------------------------------ the user's mix */
 
+/* May the modules of the slate see each other's data of this user? */
+static bool
+all_share(const KpxSlateRequest *r)
+{
+	const bool *allowed = read_consent(r);
+	int n = r->registry->n_modules;
+
+	for (int s = 0; s < r->n_modules; s++)
+		for (int m = 0; m < r->n_modules; m++)
+			if (!allowed[(r->modules[s] - r->registry->modules) * n + (r->modules[m] - r->registry->modules)])
+				return false;
+	return true;
+}
+
 void
 kpx_slate_mix(KpxSlateRequest *r)
 {
@@ -183,7 +197,8 @@ kpx_slate_mix(KpxSlateRequest *r)
 	r->mix = palloc(sizeof(double) * r->n_modules);
 	for (int m = 0; m < r->n_modules; m++)
 		r->mix[m] = 1; /* one event everywhere: nobody's share is 0 */
-	if (KPX_POLICY_NUMBER(r->policy, NULL, NULL, calibration) > 0)
+	/* a module's share says how much was done in the others */
+	if (KPX_POLICY_NUMBER(r->policy, NULL, NULL, calibration) > 0 && all_share(r))
 	{
 		Oid types[] = {TEXTOID, INT4OID};
 		Datum values[] = {CStringGetTextDatum(r->user_id), Int32GetDatum(kpx_history_limit)};

@@ -1,7 +1,7 @@
 -- policy: settings and their versions, slates, what the policy allows, explanations.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(75);
+SELECT plan(77);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
 CREATE FUNCTION app.slate(u bigint, home text DEFAULT 'courses', k int DEFAULT 6, logged boolean DEFAULT true) RETURNS SETOF record LANGUAGE sql AS
@@ -100,6 +100,13 @@ SELECT kpx_set_policy(params => '{"consent": "app.consent"}', based_on => :first
 SELECT is((SELECT array_agg(DISTINCT split_part(reason, '/', 1)) FROM kpx_recommend_slate(4::bigint, ARRAY['products'], 10)), '{products}', 'without consent a module''s offers come from its own events');
 SELECT ok((SELECT bool_and(split_part(reason, '/', 1) IN ('courses', 'products')) FROM kpx_recommend_slate(3::bigint, ARRAY['products'], 10)), 'with it, from those allowed as well');
 SELECT is((SELECT count(DISTINCT split_part(reason, '/', 1)) FROM kpx_recommend('3', 'products', 30)) > 0, true, 'and plain answers are as before');
+SELECT kpx_set_policy(params => '{"calibration": 1}', based_on => :consented, activate => false) AS calibrated \gset
+SELECT slate_id AS mixed FROM kpx_recommend_slate(3::bigint, ARRAY['products', 'courses'], 2, log => true, policy => :calibrated) LIMIT 1 \gset
+SELECT is((SELECT mix FROM kpx.slate WHERE slate_id = :mixed), '{0.5,0.5}', 'nor does one module''s calibration see what was done in the others');
+INSERT INTO app.consent VALUES (3, 'products', 'courses');
+INSERT INTO app.orders VALUES (3, 30, now()), (3, 27, now()), (3, 24, now());
+SELECT slate_id AS mixed FROM kpx_recommend_slate(3::bigint, ARRAY['products', 'courses'], 2, log => true, policy => :calibrated) LIMIT 1 \gset
+SELECT isnt((SELECT mix FROM kpx.slate WHERE slate_id = :mixed), '{0.5,0.5}', 'unless all of them may');
 SELECT is((SELECT consent FROM kpx_policies WHERE policy = :consented), 'app.consent', 'the view names the relation');
 SELECT is(left(app.error($$SELECT kpx_set_policy(params => '{"consent": "app.nope"}')$$), 5), '42P01', 'a consent relation that is not there');
 SELECT is(left(app.error($$SELECT kpx_set_policy(params => '{"consent": "app.orders"}')$$), 5), '42703', 'or has other columns');

@@ -63,6 +63,64 @@ kpx_blend_loss(const KpxBlendLists *lists, size_t begin, size_t end, const doubl
 	return loss;
 }
 
+/* Mean of the gains of ranks above + 1 .. above + equal, those beyond depth being 0. */
+static double
+mean_gain(size_t above, size_t equal, size_t depth)
+{
+	double sum = 0;
+
+	for (size_t rank = above + 1; rank <= above + equal && rank <= depth; rank++)
+		sum += 1 / log2(1 + (double) rank);
+	return sum / (double) equal;
+}
+
+void
+kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, size_t depth, float *value)
+{
+	for (size_t l = begin; l < end; l++)
+	{
+		const float *score = lists->score + lists->offset[l] * lists->n_scores;
+		size_t candidates = lists->offset[l + 1] - lists->offset[l];
+		double chosen = candidates ? utility(score, beta, lists->n_scores) : 0;
+		size_t above = 0;
+		size_t equal = 1;
+
+		for (size_t c = 1; c < candidates; c++)
+		{
+			double other = utility(score + c * lists->n_scores, beta, lists->n_scores);
+
+			above += other > chosen;
+			equal += other == chosen;
+		}
+		value[l - begin] = candidates ? (float) mean_gain(above, equal, depth) : 0;
+	}
+}
+
+int
+kpx_blend_beaten_by(const float *value, size_t lists, int n_parts)
+{
+	int best = -1;
+	double best_mean = 0;
+
+	for (int part = 0; part < n_parts && lists > 1; part++)
+	{
+		const float *own = value + ((size_t) part + 1) * lists;
+		double mean = 0;
+		double square = 0;
+
+		for (size_t l = 0; l < lists; l++)
+			mean += ((double) own[l] - value[l]) / (double) lists;
+		for (size_t l = 0; l < lists; l++)
+			square += ((double) own[l] - value[l] - mean) * ((double) own[l] - value[l] - mean);
+		if (mean > best_mean && mean > sqrt(square / (double) (lists - 1) / (double) lists))
+		{
+			best = part;
+			best_mean = mean;
+		}
+	}
+	return best;
+}
+
 /* Solves a x = b in place of b by Cholesky; a is overwritten. */
 static bool
 solve(int n, double *a, double *b)

@@ -34,6 +34,19 @@ typedef struct KpxBlendLists
 extern double kpx_blend_loss(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, double *gradient,
 							 double *hessian);
 
+/*
+ * How well beta ranks the chosen items of lists [begin, end): value[l - begin] is list l's NDCG at depth
+ * (1..), 1 / log2(1 + rank) when rank <= depth, else 0. Of equal scores each is as likely to come first:
+ * the value is then the mean over the ranks they share. 0 for an empty list. NaN scores are not allowed.
+ */
+extern void kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, size_t depth, float *value);
+
+/*
+ * Which of n_parts ways to rank beats the blend by more than one standard error of the mean paired difference,
+ * and has the highest mean of those; -1 when none does. value: (1 + n_parts) x lists, the blend's first.
+ */
+extern int kpx_blend_beaten_by(const float *value, size_t lists, int n_parts);
+
 /* beta to the minimum of the penalised Newton model; false when the matrix is not positive definite. */
 extern bool kpx_blend_step(int n, const double *beta, const double *gradient, const double *hessian, double penalty,
 						   const double *prior, double *step);

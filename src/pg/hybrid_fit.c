@@ -5,7 +5,10 @@
  * Some users' random interaction and all interactions with a tenth of the items are held out,
  * the behaviour part is trained on the rest, and the items nobody has touched then get their
  * factors from the ridge map: what the weights are fitted on is what the model will meet. Each
- * held-out interaction makes a list: the item chosen and others that the user has not taken.
+ * held-out interaction makes a list: the item chosen and others that the user may be shown.
+ *
+ * A blend that ranks worse than one of its parts alone gives way to it: both are judged on the
+ * same lists, the blend by cross-fitting, so that it is not judged on what it was fitted on.
  */
 #include "hybrid.h"
 
@@ -25,6 +28,11 @@
 #define CANDIDATES 100 /* of a list, the chosen one first */
 #define COLD_SHARE 0.1
 #define SCORES 6
+#define PARTS 3 /* behaviour, content, popularity */
+#define FOLDS 5
+#define DEPTH 10 /* of the NDCG that the blend and its parts are judged by */
+
+static const char *const blend_keys[] = {"behaviour", "content", "popularity", "new_behaviour", "new_content", "new"};
 
 /* ------------------------------------------------------------ the map */
 
@@ -199,6 +207,7 @@ typedef struct Lists
 	const Holder *holder;
 	int m;
 	double most; /* interactions of the module's most popular item */
+	double usual; /* mean popularity, as scored, of its items that are not cold */
 	double interactions;
 	uint64 *offset;
 	float *score;
@@ -228,11 +237,28 @@ put_candidate(Lists *l, uint32 item, const void *behaviour, const void *content,
 		to[2] = kpx_blend_popularity(l->trained->popularity[item] * l->interactions, l->most);
 }
 
+static double
+usual_popularity(const Lists *l)
+{
+	const uint32 *base = l->holder->rest.item_base;
+	double sum = 0;
+	uint32 n = 0;
+
+	for (uint32 i = base[l->m]; i < base[l->m + 1]; i++)
+		if (!l->holder->cold[i])
+		{
+			sum += kpx_blend_popularity(l->trained->popularity[i] * l->interactions, l->most);
+			n++;
+		}
+	return n ? sum / n : 0;
+}
+
+/* Where events do not hide, what the user has is shown again and must be outranked, too. */
 static bool
-user_has(const KpxData *data, uint32 user, uint32 item)
+hidden_from(const KpxData *data, uint32 user, uint32 item)
 {
 	for (uint64 j = data->offset[user]; j < data->offset[user + 1]; j++)
-		if (KPX_ITEM(data->index[j]) == item)
+		if (data->index[j] == (item | KPX_HIDES))
 			return true;
 	return false;
 }
@@ -263,7 +289,7 @@ add_list(Lists *l, HeldOut pair, uint64 seed)
 	{
 		uint32 item = base + (uint32) (kpx_random(seed, pair.user, (uint64) draw) % items);
 
-		if (item != pair.item && !user_has(l->holder->data, pair.user, item))
+		if (item != pair.item && !hidden_from(l->holder->data, pair.user, item))
 			put_candidate(l, item, behaviour, content, to + n++ * SCORES);
 	}
 	l->lists++;
@@ -292,9 +318,9 @@ standardize(Lists *l, double *scale)
 	}
 }
 
-/* Minimises the loss by Newton steps; weights that would be negative (but the last) are held at 0. */
+/* Minimises the loss of all lists but every FOLDS-th from left_out (-1: none) by Newton steps; weights that would be negative (but the last) are held at 0. */
 static void
-minimise(const Lists *l, double *beta)
+minimise(const Lists *l, int left_out, double *beta)
 {
 	KpxBlendLists lists = {SCORES, l->lists, l->offset, l->score};
 	const double prior[SCORES] = {1, 0.5, 0.2, 1, 0.5, 0};
@@ -306,11 +332,14 @@ minimise(const Lists *l, double *beta)
 		double gradient[SCORES] = {0};
 		double hessian[SCORES * SCORES] = {0};
 		double move[SCORES];
+		double largest = 0;
 
-		for (size_t begin = 0; begin < l->lists; begin += 100)
+		for (size_t i = 0; i < l->lists; i++)
 		{
-			CHECK_FOR_INTERRUPTS();
-			(void) kpx_blend_loss(&lists, begin, Min(begin + 100, l->lists), beta, gradient, hessian);
+			if (i % 100 == 0)
+				CHECK_FOR_INTERRUPTS();
+			if ((int) (i % FOLDS) != left_out)
+				(void) kpx_blend_loss(&lists, i, i + 1, beta, gradient, hessian);
 		}
 		for (int k = 0; k < SCORES; k++)
 			for (int j = 0; j < SCORES && at_zero[k]; j++)
@@ -319,14 +348,63 @@ minimise(const Lists *l, double *beta)
 			return;
 		for (int k = 0; k < SCORES; k++)
 		{
-			beta[k] += at_zero[k] ? 0 : fmax(-2, fmin(2, move[k]));
+			move[k] = at_zero[k] ? 0 : fmax(-2, fmin(2, move[k]));
+			largest = fmax(largest, fabs(move[k]));
+			beta[k] += move[k];
 			if (k < 5 && beta[k] < 0)
 			{
 				beta[k] = 0;
 				at_zero[k] = true;
 			}
 		}
+		if (largest < 1e-7)
+			return;
 	}
+}
+
+/*
+ * What a list's scores, divided by scale, are multiplied by to rank by one part alone, new items by the same
+ * part: a new item's popularity is taken to be the mean, lest it never be shown.
+ */
+static void
+alone(const Lists *l, int part, const double *scale, double *beta)
+{
+	memset(beta, 0, sizeof(double) * SCORES);
+	beta[part] = scale[part];
+	beta[part + 3] = part < 2 ? scale[part + 3] : l->usual;
+}
+
+/* The fitted weights, or those of the part that ranks the lists better alone, by more than a standard error. */
+static void
+fit_weights(const Lists *l, const char *module, const double *scale, double *beta)
+{
+	KpxBlendLists lists = {SCORES, l->lists, l->offset, l->score};
+	float *value = kpx_alloc(CurrentMemoryContext, Max(l->lists, 1) * (1 + PARTS), sizeof(float));
+	double fold[FOLDS][SCORES];
+	double part[PARTS][SCORES];
+	int better;
+
+	for (int f = 0; f < FOLDS && l->lists > 1; f++)
+		minimise(l, f, fold[f]);
+	for (int k = 0; k < PARTS; k++)
+		alone(l, k, scale, part[k]);
+	for (size_t i = 0; i < l->lists; i++)
+	{
+		if (i % 100 == 0)
+			CHECK_FOR_INTERRUPTS();
+		kpx_blend_ndcg(&lists, i, i + 1, fold[i % FOLDS], DEPTH, &value[i]);
+		for (int k = 0; k < PARTS; k++)
+			kpx_blend_ndcg(&lists, i, i + 1, part[k], DEPTH, &value[((size_t) k + 1) * l->lists + i]);
+	}
+	better = kpx_blend_beaten_by(value, l->lists, PARTS);
+	if (better < 0)
+		minimise(l, -1, beta);
+	else
+	{
+		memcpy(beta, part[better], sizeof(part[better]));
+		elog(DEBUG1, "module \"%s\": %s alone ranks held-out interactions better than the blend", module, blend_keys[better]);
+	}
+	pfree(value);
 }
 
 void
@@ -365,6 +443,7 @@ kpx_blend_fit(KpxFit *fit, KpxBlend *blends)
 		l.interactions = (double) h.rest.module_interactions[m];
 		for (uint32 i = h.rest.item_base[m]; i < h.rest.item_base[m + 1]; i++)
 			l.most = Max(l.most, trained->popularity[i] * l.interactions);
+		l.usual = usual_popularity(&l);
 		l.offset = kpx_alloc(work, most + 1, sizeof(uint64));
 		l.offset[0] = 0;
 		l.score = kpx_alloc(work, Max(most, 1) * CANDIDATES * SCORES, sizeof(float));
@@ -374,7 +453,7 @@ kpx_blend_fit(KpxFit *fit, KpxBlend *blends)
 			add_list(&l, h.pair[i], seed);
 		}
 		standardize(&l, scale);
-		minimise(&l, beta);
+		fit_weights(&l, fit->model->modules[m].name, scale, beta);
 		for (int k = 0; k < 3; k++)
 		{
 			blends[m].warm[k] = (float) (beta[k] / scale[k]);
@@ -386,8 +465,6 @@ kpx_blend_fit(KpxFit *fit, KpxBlend *blends)
 }
 
 /* ------------------------------------------------------------ jsonb */
-
-static const char *const blend_keys[] = {"behaviour", "content", "popularity", "new_behaviour", "new_content", "new"};
 
 Jsonb *
 kpx_blend_jsonb(const KpxModel *model, const KpxBlend *blends)

@@ -113,6 +113,107 @@ test_recovery(const double *truth)
 		CHECK(fabs(beta[k] - truth[k]) < 0.12);
 }
 
+/* NDCG against counting by hand, with ties, an empty list and ranks beyond the depth. */
+static void
+test_ndcg(void)
+{
+	const float three[] = {1, 2, 2, 1, 0, 3, 5, 5, 5, 5};
+	const uint64_t at[] = {0, 2, 2, 6, 10};
+	KpxBlendLists lists = {1, 4, at, three};
+	double beta[1] = {1};
+	float value[4];
+
+	kpx_blend_ndcg(&lists, 0, 4, beta, 10, value);
+	CHECK_NEAR(value[0], 1 / log2(3), 1e-6); /* second of two */
+	CHECK_NEAR(value[1], 0, 1e-12);
+	CHECK_NEAR(value[2], 1 / log2(3), 1e-6); /* 3 above 2 */
+	CHECK_NEAR(value[3], (1 + 1 / log2(3) + 0.5 + 1 / log2(5)) / 4, 1e-6);
+	kpx_blend_ndcg(&lists, 2, 4, beta, 1, value);
+	CHECK_NEAR(value[0], 0, 1e-12);
+	CHECK_NEAR(value[1], 0.25, 1e-6);
+}
+
+/* The weights of two scores with the least loss on the lists whose number modulo 2 is not left_out. */
+static void
+fit_two(const KpxBlendLists *lists, size_t left_out, double *beta)
+{
+	const double prior[2] = {0};
+
+	beta[0] = beta[1] = 0;
+	for (int i = 0; i < 30; i++)
+	{
+		double gradient[2] = {0};
+		double hessian[4] = {0};
+		double step[2];
+
+		for (size_t l = 0; l < lists->lists; l++)
+			if (l % 2 != left_out)
+				(void) kpx_blend_loss(lists, l, l + 1, beta, gradient, hessian);
+		CHECK(kpx_blend_step(2, beta, gradient, hessian, 2, prior, step));
+		for (int k = 0; k < 2; k++)
+			beta[k] += fmax(-2, fmin(2, step[k]));
+	}
+}
+
+/*
+ * Two scores, the second a noisy hint of the choice. The first is right in share of the lists and, where it
+ * is wrong, wrong by so much that the logit must not trust it: what it costs there outweighs what it gains.
+ */
+static KpxBlendLists
+planted(double share, float wrong)
+{
+	static const int candidates = 20;
+
+	for (size_t l = 0; l < LISTS; l++)
+		for (int c = 0; c < candidates; c++)
+		{
+			float *to = &score[(l * (size_t) candidates + (size_t) c) * 2];
+			bool right = kpx_uniform(21, 0, l) < share;
+
+			to[0] = c ? (float) kpx_uniform(22, l, (uint64_t) c) : right ? 1.05f
+																		 : wrong;
+			to[1] = (float) kpx_normal(23, l, (uint64_t) c) + (c ? 0 : 0.5f);
+			offset[l] = l * (size_t) candidates;
+		}
+	offset[LISTS] = LISTS * (size_t) candidates;
+	return (KpxBlendLists){2, LISTS, offset, score};
+}
+
+/* Which part beats the cross-fitted blend of a planted case. */
+static int
+beaten_by(double share, float wrong)
+{
+	static float value[3 * LISTS];
+	KpxBlendLists lists = planted(share, wrong);
+	const double part[2][2] = {{1, 0}, {0, 1}};
+	double fold[2][2];
+
+	fit_two(&lists, 0, fold[0]);
+	fit_two(&lists, 1, fold[1]);
+	for (size_t l = 0; l < LISTS; l++)
+	{
+		kpx_blend_ndcg(&lists, l, l + 1, fold[l % 2], 10, &value[l]);
+		for (int k = 0; k < 2; k++)
+			kpx_blend_ndcg(&lists, l, l + 1, part[k], 10, &value[((size_t) k + 1) * LISTS + l]);
+	}
+	return kpx_blend_beaten_by(value, LISTS, 2);
+}
+
+static void
+test_guard(void)
+{
+	const float better[] = {0, 0, 0, 0, 1, 0.5f, 1, 0.5f, 1, 1, 1, 0};
+	const float even[] = {0.5f, 0.5f, 1, 0};
+
+	CHECK(beaten_by(0.6, -30) == 0); /* blending cannot help */
+	CHECK(beaten_by(0, 0.8f) == -1); /* it does: both scores are hints, of different kinds */
+	CHECK(beaten_by(0, 0.5f) == -1); /* the first score says nothing: the blend is the second, within one standard error */
+	CHECK(kpx_blend_beaten_by(better, 4, 2) == 0); /* means 0.75 and 0.75: the first */
+	CHECK(kpx_blend_beaten_by(better, 1, 2) == -1); /* one list says nothing */
+	CHECK(kpx_blend_beaten_by(better, 0, 2) == -1);
+	CHECK(kpx_blend_beaten_by(even, 2, 1) == -1);
+}
+
 static void
 test_edges(void)
 {
@@ -159,5 +260,7 @@ main(void)
 	test_recovery((const double[]){1, 0.5, 0});
 	test_recovery((const double[]){2, -1, 0.3});
 	test_edges();
+	test_ndcg();
+	test_guard();
 	return test_done();
 }

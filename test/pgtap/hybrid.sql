@@ -1,6 +1,6 @@
 -- hybrid: behaviour, content and popularity blended; items and users nobody knows yet.
 BEGIN;
-SELECT plan(29);
+SELECT plan(34);
 SET client_min_messages = warning;
 CREATE FUNCTION error(sql text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE m text; h text;
@@ -72,6 +72,22 @@ SELECT is((SELECT params -> 'weights' FROM kpx_models WHERE name = 'again'), (SE
 SELECT cmp_ok((SELECT max(abs(kpx_score(u, 'courses', i)::float8 - kpx_score(u, 'courses', i, model => (SELECT model FROM kpx_models WHERE name = 'again')))) FROM generate_series(1, 20) u, generate_series(1, 240, 13) i), '<', 1e-4::float8, 'and give the same scores');
 SELECT is(error($$SELECT kpx_train('courses', algorithm => 'hybrid', params => '{"weights": {"courses": {"charm": 1}}}')$$) ~ '^22023 parameter "weights": a score is not known', true, 'unknown scores are refused');
 SELECT is(error($$SELECT kpx_train('courses', algorithm => 'hybrid', params => '{"weights": {"jobs": {"content": 1}}}')$$) ~ '^22023', true, 'and unknown modules');
+
+-- Where blending cannot help: everybody takes what is popular, titles are random. The best part is used alone.
+CREATE TABLE app.hits (id int PRIMARY KEY, title text);
+CREATE TABLE app.plays (user_id int, hit_id int);
+INSERT INTO app.hits SELECT n, md5(n::text) FROM generate_series(1, 200) n;
+INSERT INTO app.plays SELECT u, h.id FROM generate_series(1, 900) u, app.hits h WHERE app.u('h', u::text, h.id::text) < 0.3 * power(app.u('p', h.id::text), 4);
+SELECT kpx_add_module('hits', 'app.hits', 'id', title => 'title'), kpx_add_events('hits', 'app.plays', 'purchase', 'user_id', 'hit_id');
+SELECT kpx_train('hits', algorithm => 'hybrid', name => 'hits') \g /dev/null
+SELECT results_eq($$SELECT key, value::float8 FROM kpx_models, jsonb_each(params -> 'weights' -> 'hits') WHERE name = 'hits' AND key <> 'new' ORDER BY 1$$,
+	$$VALUES ('behaviour', 0::float8), ('content', 0), ('new_behaviour', 0), ('new_content', 0), ('popularity', 1)$$, 'popularity beats the blend: it alone is used, and kpx_models shows it');
+SELECT cmp_ok((SELECT (params -> 'weights' -> 'hits' ->> 'new')::float8 FROM kpx_models WHERE name = 'hits'), '>', 0::float8, 'a new item counts as the average one');
+SELECT cmp_ok(value, '>=', popularity - std_error, 'so hybrid is not worse than popularity') FROM kpx_evaluate(ARRAY['hits'], algorithm => 'hybrid') WHERE metric = 'ndcg@10';
+SELECT is((SELECT array_agg(item_id ORDER BY rank) FROM kpx_recommend(5001, 'hits', 5)), (SELECT array_agg(id ORDER BY n DESC) FROM (SELECT hit_id AS id, count(*) AS n FROM app.plays GROUP BY 1 ORDER BY 2 DESC LIMIT 5) x), 'what all get is what most took');
+SELECT kpx_drop_model((SELECT model FROM kpx_models WHERE name = 'hits')) \g /dev/null
+SELECT kpx_add_module('replays', 'app.hits', 'id', title => 'title'), kpx_add_events('replays', 'app.plays', 'play', 'user_id', 'hit_id', hides => false);
+SELECT cmp_ok(value, '>=', popularity - std_error, 'nor where what was taken is shown again') FROM kpx_evaluate(ARRAY['replays'], algorithm => 'hybrid') WHERE metric = 'ndcg@10';
 
 -- Explaining.
 SELECT cmp_ok((SELECT max(abs(kpx_score(u, 'courses', i) - (SELECT sum(contribution) FROM kpx_explain(u, 'courses', i)))) FROM generate_series(1, 20) u, generate_series(1, 240, 37) i), '<', 1e-4::float8,

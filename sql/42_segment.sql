@@ -63,6 +63,9 @@ CREATE TABLE kpx.segment_member (
 );
 COMMENT ON TABLE kpx.segment_member IS 'users and their segments as of the clustering; empty unless it was asked for';
 
+CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kpx.segmentation
+	FOR EACH STATEMENT EXECUTE FUNCTION kpx.invalidate();
+
 SELECT pg_catalog.pg_extension_config_dump('kpx.segmentation', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.segmentation_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.segment_feature', '');

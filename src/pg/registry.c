@@ -27,8 +27,8 @@ static KpxRegistry *stale = NULL;
 static bool valid = false;
 static bool callbacks_registered = false;
 static uint64 generation = 0;
-static Oid watched[5];
-static const char *const watched_names[5] = {"module", "event_source", "model", "active_model", "ranker"};
+static Oid watched[6];
+static const char *const watched_names[6] = {"module", "event_source", "model", "active_model", "ranker", "segmentation"};
 
 static void
 forget(void)

@@ -2,7 +2,7 @@
  * segment.h
  *	  Segments: groups of users by clustering their profiles; encoding a profile as a row of floats.
  *
- * Arrows: segment (SQL) -> segment_train -> segment_arena; segment_store -> segment_label; segment_load;
+ * Arrows: segment (SQL) -> segment_train -> segment_arena; segment_store -> segment_label; segment_load -> segment_cache;
  *	  segment_rows -> segment_survey -> segment_encode.
  */
 #ifndef KPX_PG_SEGMENT_H
@@ -170,5 +170,13 @@ extern KpxSegmentation *kpx_segmentation_load(KpxRegistry *registry, const char 
 
 /* Whether the current user owns it, or may read all event sources of its modules. */
 extern bool kpx_may_use_segmentation(KpxRegistry *registry, const char *owner, const int *modules, int n);
+
+/* ------------------------------------------------------------ segment_cache.c */
+
+/* Encoding, segments and centres of id, valid to the end of the transaction; NULL: not kept. Nobody may write to them. */
+extern const KpxSegmentation *kpx_segment_cache_find(uint64 generation, int64 id);
+
+/* Takes context, in which s lies with all it points to, if there is room; otherwise it stays the caller's. */
+extern void kpx_segment_cache_keep(uint64 generation, const KpxSegmentation *s, MemoryContext context);
 
 #endif /* KPX_PG_SEGMENT_H */

@@ -116,14 +116,12 @@ load_segments(KpxSegmentation *s, MemoryContext context)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(s->id)};
 	int features = Max(s->n_features, 1);
-	MemoryContext old;
 
 	kpx_catalog_execute("SELECT label, size, centre FROM kpx.segment WHERE segmentation_id = $1 ORDER BY segment", 1, types, values, NULL, true);
 	if (SPI_processed < 1 || SPI_processed > KPX_MAX_SEGMENTS)
 		corrupt(s->id);
 	s->k = (int) SPI_processed;
-	old = MemoryContextSwitchTo(context);
-	s->segments = palloc0(sizeof(KpxSegment) * s->k);
+	s->segments = MemoryContextAllocZero(context, sizeof(KpxSegment) * s->k);
 	s->means = kpx_means_at(kpx_alloc_aligned(context, kpx_means_size(s->k, features), 1), s->k, features);
 	for (int j = 0; j < s->k; j++)
 	{
@@ -134,7 +132,7 @@ load_segments(KpxSegmentation *s, MemoryContext context)
 		int n;
 		bool null;
 
-		s->segments[j].label = pstrdup(text_value(row, desc, 1));
+		s->segments[j].label = copied(context, text_value(row, desc, 1));
 		s->segments[j].size = DatumGetInt64(SPI_getbinval(row, desc, 2, &null));
 		deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(row, desc, 3, &null)), FLOAT4OID, sizeof(float4), true, TYPALIGN_INT, &elements, &nulls, &n);
 		if (n != s->n_features)
@@ -146,7 +144,6 @@ load_segments(KpxSegmentation *s, MemoryContext context)
 			s->means.centre[(size_t) j * s->means.ld + f] = DatumGetFloat4(elements[f]);
 		}
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /* Owner and modules of the model of a segmentation; false when it is gone. */
@@ -222,14 +219,34 @@ find_rows(const char *name, int module, int *n)
 	return rows;
 }
 
+/* Encoding and centres, kept in the session if there is room. */
+static const KpxSegmentation *
+encoding_of(KpxRegistry *registry, int64 id)
+{
+	const KpxSegmentation *known = kpx_segment_cache_find(registry->generation, id);
+	MemoryContext context;
+	KpxSegmentation *s;
+	KpxCatalog catalog;
+
+	if (known)
+		return known;
+	context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec segments", ALLOCSET_SMALL_SIZES);
+	s = MemoryContextAllocZero(context, sizeof(KpxSegmentation));
+	s->id = id;
+	kpx_catalog_begin(&catalog, true);
+	load_features(s, context);
+	load_segments(s, context);
+	kpx_catalog_end(&catalog);
+	kpx_segment_cache_keep(registry->generation, s, context);
+	return s;
+}
+
 static KpxSegmentation *
 load_row(KpxRegistry *registry, const Row *row)
 {
-	KpxSegmentation *s = palloc0(sizeof(KpxSegmentation));
-	MemoryContext context = CurrentMemoryContext;
-	KpxCatalog catalog;
+	KpxSegmentation *s = palloc(sizeof(KpxSegmentation));
 
-	s->id = row->id;
+	*s = *encoding_of(registry, row->id);
 	s->name = row->name;
 	s->owner = row->owner;
 	s->modules = palloc(sizeof(KpxModule *) * Max(row->n_modules, 1));
@@ -241,10 +258,6 @@ load_row(KpxRegistry *registry, const Row *row)
 		if (module && module->n_sources > 0)
 			s->modules[s->n_modules++] = module;
 	}
-	kpx_catalog_begin(&catalog, true);
-	load_features(s, context);
-	load_segments(s, context);
-	kpx_catalog_end(&catalog);
 	if (row->model && model_usable(registry, row->model))
 		s->model = kpx_model(registry, row->model);
 	return s;

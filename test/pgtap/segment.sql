@@ -1,6 +1,6 @@
 -- segment: groups of users, their segment live, and what is popular in it.
 BEGIN;
-SELECT plan(65);
+SELECT plan(77);
 \i test/pgtap/fixture.psql
 -- Every group has its topic, city and age; users 61 to 70 have attributes and no events.
 ALTER TABLE app.courses ADD topic text;
@@ -90,6 +90,21 @@ SELECT lives_ok($$SELECT kpx_drop_segments('stored')$$, 'kpx_drop_segments');
 SELECT is((SELECT count(*) FROM kpx.segment_member), 0::bigint, 'takes the members with it');
 SELECT is(app.error($$SELECT kpx_drop_segments('stored')$$), '42704 segments "stored" do not exist | See the view kpx_segments.', 'twice is an error');
 
+-- the encoding is kept in the session, but never for longer than it is true
+SELECT kpx_cluster('kept', ARRAY['courses', 'products', 'videos'], 1) \g /dev/null
+CREATE TEMP TABLE one AS SELECT * FROM kpx_segment_of(5::bigint, 'kept');
+SELECT is((SELECT s::text FROM kpx_segment_of(5::bigint, 'kept') s), (SELECT o::text FROM one o), 'a second answer is the first');
+SAVEPOINT again;
+SELECT kpx_cluster('kept', ARRAY['courses', 'products', 'videos'], 3) \g /dev/null
+SELECT cmp_ok((SELECT distance FROM kpx_segment_of(5::bigint, 'kept')), '<', (SELECT distance FROM one), 'made again: answered by the new centres at once');
+SELECT is((SELECT s.label FROM kpx_segment_of(5::bigint, 'kept') s), (SELECT g.label FROM kpx_segments g JOIN kpx_segment_of(5::bigint, 'kept') s USING (name, segment)), 'with the new labels');
+ROLLBACK TO again;
+SELECT is((SELECT s::text FROM kpx_segment_of(5::bigint, 'kept') s), (SELECT o::text FROM one o), 'rolled back: by the old ones');
+SELECT is((SELECT name FROM kpx_segment_of(5::bigint)), 'kept', 'the newest answer when there is no name');
+SELECT kpx_drop_segments('kept') \g /dev/null
+SELECT is(left(app.error($$SELECT * FROM kpx_segment_of(5::bigint, 'kept')$$), 5), '42704', 'dropped: gone at once');
+SELECT isnt((SELECT name FROM kpx_segment_of(5::bigint)), 'kept', 'and others are the newest');
+
 -- no segment of a few users
 SELECT cmp_ok((SELECT segments FROM kpx_cluster('large', ARRAY['courses'], 3, '{"min_users": 20}')), '<=', 3, 'too small segments are dissolved');
 SELECT cmp_ok((SELECT min(size) FROM kpx_segments WHERE name = 'large'), '>=', 20::bigint, 'so that none is smaller');
@@ -117,9 +132,26 @@ GRANT SELECT ON ALL TABLES IN SCHEMA app TO kpx_test_other;
 GRANT EXECUTE ON FUNCTION app.error(text) TO kpx_test_other;
 SET LOCAL ROLE kpx_test_other;
 SELECT isnt_empty('SELECT * FROM kpx_segments', 'who may read them does');
+SELECT is((SELECT count(*) FROM kpx_segment_of(5::bigint, 'groups')), 1::bigint, 'and asks for a user''s');
+RESET ROLE;
+REVOKE SELECT ON app.enrolments FROM kpx_test_other;
+SET LOCAL ROLE kpx_test_other;
+SELECT is(left(app.error($$SELECT * FROM kpx_segment_of(5::bigint, 'groups')$$), 5), '42501', 'a right that was revoked is missed at once, though the centres are kept in the session');
+RESET ROLE;
+SELECT is((SELECT count(*) FROM kpx_segment_of(5::bigint, 'groups')), 1::bigint, 'by that role only');
+GRANT SELECT ON app.enrolments TO kpx_test_other;
+SET LOCAL ROLE kpx_test_other;
 SELECT is(app.error($$SELECT kpx_cluster('groups', ARRAY['courses'], 2)$$), '42501 must be owner of segments "groups" | It belongs to role "postgres".', 'and may not replace them');
 SELECT is(app.error($$SELECT kpx_drop_segments('groups')$$), '42501 must be owner of segments "groups" | It belongs to role "postgres".', 'nor drop them');
 RESET ROLE;
+
+-- none
+SAVEPOINT none;
+SELECT kpx_drop_segments('large') \g /dev/null
+SELECT ok((SELECT bool_and(reason LIKE 'segment %') FROM kpx_recommend(62::bigint, 'courses', 5)), 'kpx_recommend goes by the newest segments there are');
+SELECT kpx_drop_segments(name) FROM (SELECT DISTINCT name FROM kpx_segments) n \g /dev/null
+SELECT ok((SELECT bool_and(reason NOT LIKE 'segment %') FROM kpx_recommend(62::bigint, 'courses', 5)), 'and names none when the last ones were dropped');
+ROLLBACK TO none;
 
 -- limits
 CREATE TABLE app.many AS SELECT u::bigint AS user_id, (u * 7 + i * i) % 30 + 1 AS course_id, '2026-01-01 00:00+00'::timestamptz + (u * 37 % 9000 + i) * interval '1 hour' AS at

@@ -36,6 +36,26 @@ typedef enum KpxFeatureKind
 
 #define KPX_FEATURE_KINDS (KPX_FEATURE_FACTOR + 1)
 
+/* What a kind of feature tells of. */
+typedef enum KpxFeatureBlock
+{
+	KPX_FEATURES_BEHAVIOUR, /* how much, how often and when */
+	KPX_FEATURES_INTERESTS,
+	KPX_FEATURES_ATTRIBUTES,
+	KPX_FEATURES_FACTORS,
+	KPX_FEATURE_BLOCKS
+} KpxFeatureBlock;
+
+static inline KpxFeatureBlock
+kpx_feature_block(KpxFeatureKind kind)
+{
+	if (kind < KPX_FEATURE_INTEREST)
+		return KPX_FEATURES_BEHAVIOUR;
+	if (kind == KPX_FEATURE_INTEREST)
+		return KPX_FEATURES_INTERESTS;
+	return kind == KPX_FEATURE_FACTOR ? KPX_FEATURES_FACTORS : KPX_FEATURES_ATTRIBUTES;
+}
+
 /* A column of the encoded rows: (raw - mean) / sd * weight, 0 when raw is missing. */
 typedef struct KpxFeature
 {

@@ -204,6 +204,21 @@ words(const KpxFeature *f, bool high)
 	}
 }
 
+/* Words for the features of a segment that are about behaviour, or that are not, until it has so many. */
+static void
+append_words(StringInfo label, const KpxEncoded *data, const Ranked *ranked, int n, bool behaviour, int most, int *named)
+{
+	for (int i = 0; i < n && *named < most && fabs(ranked[i].z) >= LABEL_DISTANCE; i++)
+	{
+		const KpxFeature *f = &data->features[ranked[i].feature];
+		char *word = (kpx_feature_block(f->kind) == KPX_FEATURES_BEHAVIOUR) == behaviour ? words(f, ranked[i].z > 0) : NULL;
+
+		if (word && strstr(label->data, word) == NULL)
+			appendStringInfo(label, "%s%s", (*named)++ ? ", " : "", word);
+	}
+}
+
+/* What they like and are comes first; how much they do says less, and one word for it is enough then. */
 char *
 kpx_segment_label(const KpxEncoded *data, const KpxMeans *means, int j)
 {
@@ -213,13 +228,8 @@ kpx_segment_label(const KpxEncoded *data, const KpxMeans *means, int j)
 	int named = 0;
 
 	initStringInfo(&label);
-	for (int i = 0; i < n && named < LABEL_FEATURES && fabs(ranked[i].z) >= LABEL_DISTANCE; i++)
-	{
-		char *word = words(&data->features[ranked[i].feature], ranked[i].z > 0);
-
-		if (word && strstr(label.data, word) == NULL)
-			appendStringInfo(&label, "%s%s", named++ ? ", " : "", word);
-	}
+	append_words(&label, data, ranked, n, false, LABEL_FEATURES, &named);
+	append_words(&label, data, ranked, n, true, named ? Min(named + 1, LABEL_FEATURES) : LABEL_FEATURES, &named);
 	if (named == 0)
 		appendStringInfoString(&label, "average");
 	return label.data;

@@ -238,6 +238,27 @@ drop_constant(KpxEncoded *data)
 	data->n_features = kept;
 }
 
+/*
+ * Behaviour, interests, attributes and factors each count as at most so many numbers, or modules
+ * with many kinds of events, which all tell how active somebody is, would outvote the rest.
+ */
+static void
+balance(KpxEncoded *data)
+{
+	static const double worth[KPX_FEATURE_BLOCKS] = {KPX_GROUP_WORTH / 2, KPX_GROUP_WORTH, KPX_GROUP_WORTH, KPX_GROUP_WORTH};
+	double squares[KPX_FEATURE_BLOCKS] = {0};
+
+	for (int f = 0; f < data->n_features; f++)
+		squares[kpx_feature_block(data->features[f].kind)] += data->features[f].weight * data->features[f].weight;
+	for (int f = 0; f < data->n_features; f++)
+	{
+		KpxFeatureBlock block = kpx_feature_block(data->features[f].kind);
+
+		if (squares[block] > worth[block])
+			data->features[f].weight *= sqrt(worth[block] / squares[block]);
+	}
+}
+
 /* Raw to encoded values; rows become as long as the features that were kept need. */
 static void
 standardise_rows(KpxEncoded *data)
@@ -300,6 +321,7 @@ kpx_segment_encode(KpxModule **modules, int n_modules, KpxModel *model, const Kp
 		fill_factors(data, modules, n_modules, model);
 	measure(data);
 	drop_constant(data);
+	balance(data);
 	standardise_rows(data);
 	return data;
 }

@@ -1,6 +1,6 @@
 -- segment: groups of users, their segment live, and what is popular in it.
 BEGIN;
-SELECT plan(77);
+SELECT plan(79);
 \i test/pgtap/fixture.psql
 -- Every group has its topic, city and age; users 61 to 70 have attributes and no events.
 ALTER TABLE app.courses ADD topic text;
@@ -29,6 +29,11 @@ SELECT set_eq($$SELECT (centroid->>'interest python')::numeric FROM kpx_segments
 SELECT ok((SELECT bool_and((centroid->>'joined')::date BETWEEN '2025-01-25' AND '2025-02-05') FROM kpx_segments), 'and dates');
 SELECT ok((SELECT bool_and((centroid->>'courses days since last')::float8 BETWEEN 1 AND 100000) FROM kpx_segments), 'and days since');
 SELECT ok((SELECT label ~ 'python' FROM kpx_segments WHERE (centroid->>'age')::int = 20), 'a label names what sets a segment apart');
+SELECT ok((SELECT bool_and(label !~ '^(many|few|lately|long ago)') FROM kpx_segments), 'before how much they do');
+SELECT is_empty($$SELECT block, sum(weight ^ 2) FROM (SELECT weight, CASE kind WHEN 'interest' THEN 'interests' WHEN 'factor' THEN 'factors'
+	WHEN 'number' THEN 'attributes' WHEN 'boolean' THEN 'attributes' WHEN 'date' THEN 'attributes' WHEN 'level' THEN 'attributes' WHEN 'other' THEN 'attributes'
+	WHEN 'missing' THEN 'attributes' ELSE 'behaviour' END AS block FROM kpx.segment_feature) f GROUP BY 1
+	HAVING sum(weight ^ 2) > 1.0001 * CASE block WHEN 'behaviour' THEN 2 ELSE 4 END$$, 'no block of features outvotes the others');
 SELECT is((SELECT f->>'lift' FROM kpx_segments, jsonb_array_elements(features) f WHERE (centroid->>'age')::int = 50 AND f->>'feature' = 'interest law'), '3',
 	'lift: share in the segment over share of all');
 SELECT ok((SELECT bool_and(abs((features->0->>'z')::float8) >= abs((features->1->>'z')::float8)) FROM kpx_segments), 'features come strongest first');

@@ -4,10 +4,10 @@
 
 CREATE SCHEMA app;
 
--- Uniform in [0, 1) from (seed, stream, a, b).
+-- Uniform in [0, 1) from (seed, stream, a, b). With the casts it is immutable all through, so that the planner inlines it.
 CREATE FUNCTION app.u(stream text, a bigint, b bigint DEFAULT 0) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-$$ SELECT (hashtextextended(stream || ':' || a || ':' || b, 20261124) & 1048575) / 1048576.0 $$;
+$$ SELECT (hashtextextended(stream || ':' || a::text || ':' || b::text, 20261124) & 1048575) / 1048576.0 $$;
 
 CREATE TABLE app.topics (id int PRIMARY KEY, en text, zh text, noun_en text[], noun_zh text[]);
 INSERT INTO app.topics VALUES

@@ -111,7 +111,7 @@ answers() {
 profiles() {
 	local count profile sorted one events=$2 settings="SET max_parallel_workers_per_gather = 0; SET work_mem = '2GB'; SET jit = off;"
 	local arguments="'$1', 'purchase', 'item:$1/' || item_id, 1, NULL, at, '90 days'"
-	$PSQL -c "CREATE TABLE bench.by_user AS SELECT * FROM bench.\"$1\" ORDER BY user_id, at; VACUUM ANALYZE bench.by_user"
+	$PSQL -c "CREATE TABLE bench.by_user AS SELECT * FROM bench.\"$1\" ORDER BY user_id, at" -c "VACUUM ANALYZE bench.by_user" || return 1
 	count=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT count(n) FROM (SELECT user_id, count('item:$1/' || item_id) n FROM bench.\"$1\" GROUP BY 1) x;"; done | median)
 	profile=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT count(p) FROM (SELECT user_id, kpx_profile_agg($arguments) p FROM bench.\"$1\" GROUP BY 1) x;"; done | median)
 	sorted=$(for run in $(seq "$RUNS"); do seconds "$settings SELECT count(p) FROM (SELECT user_id, kpx_profile_agg($arguments) p FROM bench.by_user GROUP BY 1) x;"; done | median)

@@ -14,27 +14,15 @@
  */
 #include "factor_train.h"
 
-#include "access/parallel.h"
-#include "access/xact.h"
-#include "tcop/tcopprot.h"
-#include "utils/backend_status.h"
 #include "utils/wait_event.h"
 
 #include "core/ingest.h"
 #include "factor_arena.h"
 #include "shared_memory.h"
+#include "workers.h"
 
 /* Multiply-adds between looks at interrupts: a few milliseconds. */
 #define BUDGET 1e8
-
-#define TOC_HANDOVER UINT64CONST(0x4B50580000000001)
-#define TOC_QUERY UINT64CONST(0x4B50580000000002)
-
-/* What workers get through the parallel context. */
-typedef struct Handover
-{
-	dsm_handle handle;
-} Handover;
 
 /* ------------------------------------------------------------ cooperation */
 
@@ -280,16 +268,9 @@ PGDLLEXPORT void kpx_factor_worker(dsm_segment *seg, shm_toc *toc);
 void
 kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 {
-	Handover *handover = shm_toc_lookup(toc, TOC_HANDOVER, false);
-	dsm_segment *arena = dsm_attach(handover->handle);
+	dsm_segment *arena = kpx_worker_attach(toc, "training run");
 	KpxFactorProcess p = {0};
 
-	/* For pg_stat_activity and the log. */
-	debug_query_string = shm_toc_lookup(toc, TOC_QUERY, true);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
-	if (arena == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the training run")));
 	p.arena = dsm_segment_address(arena);
 	p.shared = (KpxFactorRun *) p.arena;
 	prepare(&p);
@@ -333,24 +314,9 @@ iterate_alone(KpxFactorProcess *p)
 static int
 iterate_together(KpxFactorProcess *p, dsm_segment *segment, int workers)
 {
-	ParallelContext *pcxt;
-	Handover *handover;
-	const char *query = debug_query_string ? debug_query_string : "";
-	size_t query_bytes = strlen(query) + 1;
-	int came;
+	ParallelContext *pcxt = kpx_workers_launch("kpx_factor_worker", segment, workers);
+	int came = pcxt->nworkers_launched;
 
-	EnterParallelMode();
-	pcxt = CreateParallelContext("kpxrec", "kpx_factor_worker", workers);
-	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(Handover));
-	shm_toc_estimate_chunk(&pcxt->estimator, query_bytes);
-	shm_toc_estimate_keys(&pcxt->estimator, 2);
-	InitializeParallelDSM(pcxt);
-	handover = shm_toc_allocate(pcxt->toc, sizeof(Handover));
-	handover->handle = dsm_segment_handle(segment);
-	shm_toc_insert(pcxt->toc, TOC_HANDOVER, handover);
-	shm_toc_insert(pcxt->toc, TOC_QUERY, memcpy(shm_toc_allocate(pcxt->toc, query_bytes), query, query_bytes));
-	LaunchParallelWorkers(pcxt);
-	came = pcxt->nworkers_launched;
 	if (came > 0)
 		WaitForParallelWorkersToAttach(pcxt);
 	else
@@ -363,9 +329,7 @@ iterate_together(KpxFactorProcess *p, dsm_segment *segment, int workers)
 	ConditionVariableBroadcast(&p->shared->go_changed);
 	prepare(p);
 	iterate(p);
-	WaitForParallelWorkersToFinish(pcxt);
-	DestroyParallelContext(pcxt);
-	ExitParallelMode();
+	kpx_workers_finish(pcxt);
 	return came;
 }
 

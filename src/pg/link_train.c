@@ -11,27 +11,21 @@
 
 #include <math.h>
 
-#include "access/parallel.h"
-#include "access/xact.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
-#include "tcop/tcopprot.h"
-#include "utils/backend_status.h"
 
 #include "core/ease.h"
 #include "core/ingest.h"
 #include "core/itemknn.h"
 #include "core/transition.h"
 #include "shared_memory.h"
+#include "workers.h"
 
 #define CHUNK_ROWS 16
 #define STEP_ENTRIES 65536
 /* Between looks at interrupts: additions to rows, and flops in sgemm; some milliseconds. */
 #define ROW_BUDGET 2e6
 #define INVERT_BUDGET 1e9
-
-#define TOC_HANDOVER UINT64CONST(0x4B50580000000011)
-#define TOC_QUERY UINT64CONST(0x4B50580000000012)
 
 /* Offsets are from the start of the arena. */
 typedef struct Job
@@ -58,11 +52,6 @@ typedef struct Job
 	size_t weight; /* float[items][keep] */
 	size_t bytes;
 } Job;
-
-typedef struct Handover
-{
-	dsm_handle handle;
-} Handover;
 
 static void *
 part(Job *job, size_t offset)
@@ -381,14 +370,8 @@ PGDLLEXPORT void kpx_link_worker(dsm_segment *seg, shm_toc *toc);
 void
 kpx_link_worker(dsm_segment *seg, shm_toc *toc)
 {
-	Handover *handover = shm_toc_lookup(toc, TOC_HANDOVER, false);
-	dsm_segment *arena = dsm_attach(handover->handle);
+	dsm_segment *arena = kpx_worker_attach(toc, "training run");
 
-	debug_query_string = shm_toc_lookup(toc, TOC_QUERY, true);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
-	if (arena == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("could not map the memory of the training run")));
 	make_rows(dsm_segment_address(arena));
 	dsm_detach(arena);
 }
@@ -397,28 +380,11 @@ kpx_link_worker(dsm_segment *seg, shm_toc *toc)
 static int
 make_rows_together(Job *job, dsm_segment *segment, int workers)
 {
-	ParallelContext *pcxt;
-	Handover *handover;
-	const char *query = debug_query_string ? debug_query_string : "";
-	size_t query_bytes = strlen(query) + 1;
-	int came;
+	ParallelContext *pcxt = kpx_workers_launch("kpx_link_worker", segment, workers);
+	int came = pcxt->nworkers_launched;
 
-	EnterParallelMode();
-	pcxt = CreateParallelContext("kpxrec", "kpx_link_worker", workers);
-	shm_toc_estimate_chunk(&pcxt->estimator, sizeof(Handover));
-	shm_toc_estimate_chunk(&pcxt->estimator, query_bytes);
-	shm_toc_estimate_keys(&pcxt->estimator, 2);
-	InitializeParallelDSM(pcxt);
-	handover = shm_toc_allocate(pcxt->toc, sizeof(Handover));
-	handover->handle = dsm_segment_handle(segment);
-	shm_toc_insert(pcxt->toc, TOC_HANDOVER, handover);
-	shm_toc_insert(pcxt->toc, TOC_QUERY, memcpy(shm_toc_allocate(pcxt->toc, query_bytes), query, query_bytes));
-	LaunchParallelWorkers(pcxt);
-	came = pcxt->nworkers_launched;
 	make_rows(job);
-	WaitForParallelWorkersToFinish(pcxt);
-	DestroyParallelContext(pcxt);
-	ExitParallelMode();
+	kpx_workers_finish(pcxt);
 	return came;
 }
 

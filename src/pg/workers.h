@@ -1,0 +1,28 @@
+/*
+ * workers.h
+ *	  Parallel workers over a segment of shared memory: launching, attaching, ending.
+ */
+#ifndef KPX_WORKERS_H
+#define KPX_WORKERS_H
+
+#include "kpxrec.h"
+
+#include "access/parallel.h"
+#include "storage/dsm.h"
+
+/*
+ * Enters parallel mode and launches up to workers of this library's function, which will find
+ * the segment by kpx_worker_attach; nworkers_launched says how many came.
+ */
+extern ParallelContext *kpx_workers_launch(const char *function, dsm_segment *segment, int workers);
+
+/* Waits for all of them and leaves parallel mode. */
+extern void kpx_workers_finish(ParallelContext *pcxt);
+
+/*
+ * In a worker: shows the leader's query in pg_stat_activity and the log, and maps the segment.
+ * 55000 when it cannot be mapped; what: whose memory, for instance "training run".
+ */
+extern dsm_segment *kpx_worker_attach(shm_toc *toc, const char *what);
+
+#endif /* KPX_WORKERS_H */

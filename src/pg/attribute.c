@@ -15,6 +15,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "policy.h"
 #include "registry.h"
 #include "request.h"
@@ -194,7 +195,7 @@ attribute_source(Run *run, const KpxModule *module, const KpxSource *source, con
 	if (!events_since(source, run->window, &since))
 		return;
 	values[0] = TimestampTzGetDatum(since);
-	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[1] = TimestampTzGetDatum(kpx_now());
 	SPI_connect();
 	plan = SPI_prepare(events_sql(module, source), 2, types);
 	if (plan == NULL)

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "policy.h"
 #include "registry.h"
 #include "request.h"
@@ -190,7 +191,7 @@ kpx_feedback(PG_FUNCTION_ARGS)
 	char *kind = kpx_text_argument(fcinfo, 2, "kind");
 	const char *recorded = recorded_kind(kind);
 	double value = value_argument(fcinfo, kind);
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = kpx_now();
 	TimestampTz at = PG_ARGISNULL(4) ? now : PG_GETARG_TIMESTAMPTZ(4);
 	KpxRegistry *registry = kpx_registry();
 	KpxModule *module = PG_ARGISNULL(5) ? NULL : kpx_find_module(registry, text_to_cstring(PG_GETARG_TEXT_PP(5)));

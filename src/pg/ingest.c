@@ -11,7 +11,6 @@
 
 #include <math.h>
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
@@ -21,6 +20,7 @@
 
 #include "core/ingest.h"
 #include "core/rng.h"
+#include "clock.h"
 #include "idmap.h"
 #include "items.h"
 
@@ -80,7 +80,7 @@ typedef struct Reader
 double
 kpx_event_age(TimestampTz occurred_at)
 {
-	return ((double) GetCurrentTransactionStartTimestamp() - (double) occurred_at) / USECS_PER_SEC;
+	return ((double) kpx_transaction_start() - (double) occurred_at) / USECS_PER_SEC;
 }
 
 uint32

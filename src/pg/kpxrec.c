@@ -21,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "core/factor.h"
+#include "clock.h"
 #include "model_share.h"
 
 PG_MODULE_MAGIC;
@@ -52,6 +53,10 @@ _PG_init(void)
 							"Training of fewer interactions than this uses no parallel workers.",
 							NULL, &kpx_min_parallel_interactions, 100000, 0, INT_MAX, PGC_USERSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomRealVariable("kpxrec.simulated_time",
+							 "The moment it is for slates, feedback, attribution and recency, in seconds since 1970; 0: the clock's.",
+							 "For simulations: exploration is then drawn by a hash of this moment and the user.",
+							 &kpx_simulated_time, 0.0, 0.0, 253402300799.0, PGC_SUSET, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		kpx_share_init();
 	MarkGUCPrefixReserved("kpxrec");

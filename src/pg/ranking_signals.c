@@ -9,10 +9,10 @@
 
 #include <math.h>
 
-#include "access/xact.h"
 #include "utils/timestamp.h"
 
 #include "algorithm.h"
+#include "clock.h"
 #include "history.h"
 #include "ingest.h"
 
@@ -106,7 +106,7 @@ days_since_newest(const KpxHistory *h)
 		newest = Max(newest, h->time[j]);
 	if (newest == 0)
 		return NAN;
-	return Max(0, (double) kpx_event_second(GetCurrentTransactionStartTimestamp()) - newest) / SECS_PER_DAY;
+	return Max(0, (double) kpx_event_second(kpx_transaction_start()) - newest) / SECS_PER_DAY;
 }
 
 /* NULL without an active model. */

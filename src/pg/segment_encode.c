@@ -6,10 +6,8 @@
 
 #include <math.h>
 
-#include "access/xact.h"
-#include "utils/timestamp.h"
-
 #include "core/factor.h"
+#include "clock.h"
 
 const char kpx_category_prefix[] = "category:";
 
@@ -58,7 +56,7 @@ recency(const KpxProfile *profile, const KpxProfileModule *module)
 			last = Max(last, profile->kinds[module->kind + i].last);
 	if (last == PG_INT64_MIN)
 		return NAN;
-	days = ((double) GetCurrentTransactionStartTimestamp() - (double) last) / (double) USECS_PER_DAY;
+	days = ((double) kpx_transaction_start() - (double) last) / (double) USECS_PER_DAY;
 	return log1p(Max(days, 0));
 }
 

@@ -9,11 +9,11 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "common/pg_prng.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "ingest.h"
 #include "request.h"
 
@@ -177,7 +177,7 @@ choose(KpxSlateRequest *r, KpxPlace *places)
 	kpx_slate_begin(&slate, candidate, (size_t) r->n, &rules, kpx_alloc_aligned(CurrentMemoryContext, bytes, 1));
 	while ((choices = kpx_slate_choices(&slate, choice, probability)) > 0)
 	{
-		size_t drawn = kpx_slate_draw(probability, choices, pg_prng_double(&pg_global_prng_state));
+		size_t drawn = kpx_slate_draw(probability, choices, kpx_chance(r->user_id, (uint64) n));
 
 		CHECK_FOR_INTERRUPTS();
 		places[n++] = (KpxPlace){(int) choice[drawn], probability[drawn], drawn > 0};
@@ -236,7 +236,7 @@ kpx_recommend_slate(PG_FUNCTION_ARGS)
 	r.ranker = kpx_rank_candidates(&rank);
 	if (r.log)
 		kpx_slate_lock_user(r.user_id);
-	r.now = GetCurrentTimestamp();
+	r.now = kpx_now();
 	kpx_slate_mix(&r);
 	kpx_slate_state(&r);
 	kpx_slate_worth(r.policy, r.home ? r.home->name : NULL, names, r.price, r.items, r.offers, r.n);

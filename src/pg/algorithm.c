@@ -136,11 +136,21 @@ kpx_model_of(const KpxData *data, const KpxParams *params)
 	return model;
 }
 
-KpxModel *
-kpx_fit(const KpxData *data, const KpxParams *params, KpxFit *fit)
+void
+kpx_fit_read(const KpxData *data, const KpxParams *params, KpxFit *fit)
 {
+	*fit = (KpxFit){.data = data, .params = params, .loss = NAN};
+	if (params->algorithm->read)
+		fit->content = params->algorithm->read(data, params);
+}
+
+KpxModel *
+kpx_fit_compute(KpxFit *fit)
+{
+	const KpxParams *params = fit->params;
+
 	kpx_require_blas();
-	*fit = (KpxFit){.data = data, .params = params, .model = kpx_model_of(data, params), .loss = NAN};
+	fit->model = kpx_model_of(fit->data, params);
 	params->algorithm->fit(fit);
 	for (int p = 0; p < fit->model->n_parts; p++)
 		if (!fit->model->part[p].algorithm->open(fit->model, p))
@@ -148,6 +158,13 @@ kpx_fit(const KpxData *data, const KpxParams *params, KpxFit *fit)
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("algorithm \"%s\" made a model that cannot be used", params->algorithm->name)));
 	return fit->model;
+}
+
+KpxModel *
+kpx_fit(const KpxData *data, const KpxParams *params, KpxFit *fit)
+{
+	kpx_fit_read(data, params, fit);
+	return kpx_fit_compute(fit);
 }
 
 /* ------------------------------------------------------------ answering */

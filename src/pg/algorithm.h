@@ -34,6 +34,7 @@ typedef struct KpxFit
 	int iterations;
 	double loss; /* NaN: none */
 	int workers;
+	struct KpxContent *content; /* what read returned, or NULL */
 } KpxFit;
 
 /* Memory that functions below may keep between users, one piece a part; see kpx_scratch. */
@@ -83,6 +84,9 @@ struct KpxAlgorithm
 
 	/* Defaults: none of these. */
 	bool catalogue; /* its models have all items of the item tables, not only those of events */
+
+	/* Reads, as the current user, what fit needs besides data: fit itself must look at no table (training.h). */
+	struct KpxContent *(*read)(const KpxData *data, const KpxParams *params);
 };
 
 extern const KpxAlgorithm kpx_ials;
@@ -109,8 +113,13 @@ extern void *kpx_part_array(const KpxPart *part, const char *name);
 /* Adds an array to a part: to be called by shape. False when the part is full. */
 extern bool kpx_part_declare(KpxPart *part, const char *name, KpxBlockKind kind, uint64 rows, uint32 cols);
 
-/* Trains a whole model of the algorithm of params. */
+/*
+ * Trains a whole model of the algorithm of params. In two steps: kpx_fit_read reads all that is to
+ * be read of tables, kpx_fit_compute needs a transaction but neither snapshot nor locks.
+ */
 extern KpxModel *kpx_fit(const KpxData *data, const KpxParams *params, KpxFit *fit);
+extern void kpx_fit_read(const KpxData *data, const KpxParams *params, KpxFit *fit);
+extern KpxModel *kpx_fit_compute(KpxFit *fit);
 
 /* Functions of the model's part 0; a model without parts has no opinion (fold_in: NULL). */
 extern void *kpx_model_fold_in(const KpxModel *model, const KpxHistory *history, KpxScratch *scratch);

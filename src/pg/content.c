@@ -113,22 +113,28 @@ require_content(const KpxData *data)
 			 errhint("Register the module with some of them, or use another algorithm.")));
 }
 
+KpxContent *
+kpx_content_of(const KpxData *data, const KpxParams *params)
+{
+	KpxStopWords stop = kpx_stop_words(kpx_param_json(params, "stop_words"));
+
+	require_content(data);
+	return kpx_content_read(data->modules, data->n_modules, data->item_ids, data->item_base, &stop, false);
+}
+
 static void
 fit(KpxFit *fit)
 {
 	const KpxData *data = fit->data;
 	const KpxParams *params = fit->params;
 	KpxStopWords stop = kpx_stop_words(kpx_param_json(params, "stop_words"));
-	KpxContent *content;
 	KpxEncoder *encoder;
 	bytea *bytes;
 	KpxPart *part;
 	double number[N_NUMBERS];
 	int dim;
 
-	require_content(data);
-	content = kpx_content_read(data->modules, data->n_modules, data->item_ids, data->item_base, &stop, false);
-	encoder = kpx_encoder_fit(content, params, &stop);
+	encoder = kpx_encoder_fit(fit->content, params, &stop);
 	dim = Max(kpx_encoder_dim(encoder), 1);
 	bytes = kpx_encoder_store(encoder);
 	number[DIM] = dim;
@@ -145,7 +151,7 @@ fit(KpxFit *fit)
 		float *diagonal = kpx_alloc_aligned(CurrentMemoryContext, kpx_ld(dim), sizeof(float));
 		float *basis = kpx_alloc_aligned(CurrentMemoryContext, (size_t) dim * kpx_ld(dim), sizeof(float));
 
-		kpx_encoder_apply(encoder, content, vectors);
+		kpx_encoder_apply(encoder, fit->content, vectors);
 		to_gram_basis(dim, data->items, vectors, diagonal, basis);
 		memcpy(kpx_part_array(part, "gram"), diagonal, sizeof(float) * dim);
 		for (int i = 0; i < dim; i++)
@@ -255,4 +261,4 @@ kpx_content_encode_new(const KpxModel *model, int number, KpxModule **modules, i
 }
 
 const KpxAlgorithm kpx_content = {"content", specs, false, fit, shape, open_part, fold_in, score, score_batch,
-								  contributions, similar, vector, true};
+								  contributions, similar, vector, true, kpx_content_of};

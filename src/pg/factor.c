@@ -1,6 +1,6 @@
 /*
  * factor.c
- *	  kpx_train: read, compute, store.
+ *	  kpx_train: the phases of training.h, one after the other.
  *
  * All in the caller's transaction: the model is there, and active, when it commits.
  */
@@ -10,36 +10,11 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "portability/instr_time.h"
-#include "storage/lock.h"
 #include "utils/array.h"
-#include "utils/timestamp.h"
 
-#include "core/ingest.h"
-#include "algorithm.h"
 #include "factor.h"
-#include "ingest.h"
-#include "model.h"
-#include "registry.h"
-
-/*
- * One training of a model name at a time. Lock tag field 4 is one that SQL's advisory
- * locks cannot use, so nobody can block us from there.
- */
-static void
-lock_name(const char *name)
-{
-	LOCKTAG tag;
-	uint64 hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 0x4B50);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("model \"%s\" is being trained by another session", name),
-				 errhint("Wait for it, or train under another name.")));
-}
+#include "training.h"
 
 KpxModule **
 kpx_modules_argument(ArrayType *array, KpxRegistry *registry, int *n)
@@ -92,37 +67,6 @@ kpx_module_names(KpxModule **modules, int n)
 	return names;
 }
 
-static char *
-default_name(KpxModule **modules, int n)
-{
-	StringInfoData name;
-
-	initStringInfo(&name);
-	for (int m = 0; m < n; m++)
-		appendStringInfo(&name, "%s%s", m ? "+" : "", modules[m]->name);
-	return name.data;
-}
-
-static void
-check_name(const char *name)
-{
-	if (name[0] == '\0' || strlen(name) > 255)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("a model name must have 1 to 255 bytes, found %zu", strlen(name))));
-}
-
-static double
-seconds_since(instr_time *start)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, *start);
-	INSTR_TIME_SET_CURRENT(*start);
-	return INSTR_TIME_GET_DOUBLE(now);
-}
-
 static Datum
 result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingReport *report, double store_seconds)
 {
@@ -154,48 +98,28 @@ static Datum
 train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 {
 	Datum given = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
-	const KpxAlgorithm *algorithm = kpx_algorithm_argument(fcinfo, 1, given);
-	KpxParams *params = kpx_params_parse(algorithm, given, kpx_module_names(modules, n), n);
-	char *name = PG_ARGISNULL(3) ? default_name(modules, n) : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	bool activate = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
-	KpxTrainingReport report = {.algorithm = algorithm->name};
-	KpxFit fit;
-	KpxData *data;
-	KpxModel *model;
+	KpxTraining training;
 	instr_time clock;
 
 	PreventCommandIfReadOnly("kpx_train()");
-	if (!algorithm->catalogue)
-		kpx_require_sources(modules, n);
-	check_name(name);
+	kpx_training_begin(&training, modules, n, kpx_algorithm_argument(fcinfo, 1, given), given,
+					   PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (activate)
-		for (int m = 0; m < n; m++)
-			kpx_require_owner(modules[m]->owner, "module", modules[m]->name);
-	lock_name(name);
-	INSTR_TIME_SET_CURRENT(clock);
-	data = kpx_ingest(modules, n, params->observed,
-					  (algorithm->times ? KPX_WANT_TIMES : 0) | (algorithm->catalogue ? KPX_WANT_CATALOGUE : 0));
-	report.read_seconds = seconds_since(&clock);
-	report.users = data->users;
-	report.interactions = data->offset[data->users];
-	if (report.interactions == 0 && !algorithm->catalogue)
+		kpx_training_require_owner(&training);
+	kpx_training_lock(&training, false);
+	kpx_training_read(&training, 0);
+	if (training.report.interactions == 0 && !training.params->algorithm->catalogue)
 		ereport(NOTICE, (errmsg("there are no events: the model is empty and recommends nothing")));
-	model = kpx_fit(data, params, &fit);
-	report.train_seconds = seconds_since(&clock);
-	report.iterations = fit.iterations;
-	report.loss = fit.loss;
-	if (algorithm->vector && model->items > 0)
-		(void) algorithm->vector(model, 0, 0, &report.factors);
-	report.params = kpx_params_jsonb(params, kpx_module_names(modules, n));
-	model->name = name;
-	model->owner = GetUserNameFromId(GetUserId(), false);
-	kpx_model_store(model, &report);
+	kpx_training_compute(&training);
+	INSTR_TIME_SET_CURRENT(clock);
+	kpx_training_store(&training);
 	if (activate)
-		kpx_model_activate(model->id);
+		kpx_model_activate(training.model->id);
 	if (IsTransactionBlock())
 		ereport(NOTICE,
-				(errmsg("model " INT64_FORMAT " becomes visible to other sessions when this transaction commits", model->id)));
-	return result_row(fcinfo, model, &report, seconds_since(&clock));
+				(errmsg("model " INT64_FORMAT " becomes visible to other sessions when this transaction commits", training.model->id)));
+	return result_row(fcinfo, training.model, &training.report, kpx_seconds_since(&clock));
 }
 
 PG_FUNCTION_INFO_V1(kpx_train);

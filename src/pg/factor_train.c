@@ -279,7 +279,7 @@ kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 		ConditionVariableSleep(&p.shared->go_changed, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 	iterate(&p);
-	dsm_detach(arena);
+	kpx_worker_detach(arena);
 }
 
 static dsm_segment *

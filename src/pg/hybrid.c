@@ -268,4 +268,4 @@ vector(const KpxModel *model, int part, uint32 item, int *length)
 }
 
 const KpxAlgorithm kpx_hybrid = {"hybrid", specs, false, fit, shape, open_part, fold_in, score, NULL,
-								 contributions, similar, vector, true};
+								 contributions, similar, vector, true, kpx_content_of};

@@ -373,7 +373,7 @@ kpx_link_worker(dsm_segment *seg, shm_toc *toc)
 	dsm_segment *arena = kpx_worker_attach(toc, "training run");
 
 	make_rows(dsm_segment_address(arena));
-	dsm_detach(arena);
+	kpx_worker_detach(arena);
 }
 
 /* Rows by this process and up to workers others; how many came. */

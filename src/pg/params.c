@@ -235,9 +235,8 @@ kpx_params_parse(const KpxAlgorithm *algorithm, Datum datum, char **modules, int
 }
 
 const KpxAlgorithm *
-kpx_algorithm_argument(FunctionCallInfo fcinfo, int algorithm, Datum params)
+kpx_algorithm_choose(const char *given, Datum params)
 {
-	const char *given = PG_ARGISNULL(algorithm) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(algorithm));
 	JsonbValue buffer;
 	JsonbValue *value = NULL;
 	char *named;
@@ -254,6 +253,12 @@ kpx_algorithm_argument(FunctionCallInfo fcinfo, int algorithm, Datum params)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"algorithm\" is \"%s\", params are for algorithm \"%s\"", given, named)));
 	return kpx_algorithm(named);
+}
+
+const KpxAlgorithm *
+kpx_algorithm_argument(FunctionCallInfo fcinfo, int algorithm, Datum params)
+{
+	return kpx_algorithm_choose(PG_ARGISNULL(algorithm) ? "ials" : text_to_cstring(PG_GETARG_TEXT_PP(algorithm)), params);
 }
 
 static int

@@ -53,6 +53,8 @@ extern KpxParams *kpx_params_parse(const KpxAlgorithm *algorithm, Datum params, 
  * kpx_best_params writes; "ials" without either. 22023 when both are given and differ.
  */
 extern const KpxAlgorithm *kpx_algorithm_argument(FunctionCallInfo fcinfo, int algorithm, Datum params);
+/* The same for an algorithm that was given by name. */
+extern const KpxAlgorithm *kpx_algorithm_choose(const char *given, Datum params);
 
 /* The value of a parameter the algorithm has. */
 extern double kpx_param(const KpxParams *params, const char *name);

@@ -91,15 +91,28 @@ free_registry(KpxRegistry *registry)
 static void
 transaction_ended(XactEvent event, void *arg)
 {
+	KpxRegistry **link = &stale;
+
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	while (stale)
+	while (*link)
 	{
-		KpxRegistry *next = stale->next_stale;
+		KpxRegistry *old = *link;
 
-		free_registry(stale);
-		stale = next;
+		if (old->kept)
+		{
+			link = &old->next_stale;
+			continue;
+		}
+		*link = old->next_stale;
+		free_registry(old);
 	}
+}
+
+void
+kpx_registry_keep(KpxRegistry *registry)
+{
+	registry->kept = true;
 }
 
 static char *

@@ -68,6 +68,7 @@ typedef struct KpxRegistry
 	int n_modules;
 	KpxModule *modules; /* by id */
 	struct KpxRegistry *next_stale;
+	bool kept;
 } KpxRegistry;
 
 /*
@@ -76,6 +77,9 @@ typedef struct KpxRegistry
  * of this library's version.
  */
 extern KpxRegistry *kpx_registry(void);
+
+/* Keeps it to the end of the session, for a process that works on over several transactions. */
+extern void kpx_registry_keep(KpxRegistry *registry);
 
 /* Errors: 42704 naming those that exist. */
 extern KpxModule *kpx_find_module(KpxRegistry *registry, const char *name);

@@ -326,7 +326,7 @@ kpx_segment_worker(dsm_segment *seg, shm_toc *toc)
 		ConditionVariableSleep(&p.shared->go_changed, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 	iterate(&p);
-	dsm_detach(arena);
+	kpx_worker_detach(arena);
 }
 
 /* Runs with up to workers helpers; returns how many came. */

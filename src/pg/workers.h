@@ -12,7 +12,8 @@
 
 /*
  * Enters parallel mode and launches up to workers of this library's function, which will find
- * the segment by kpx_worker_attach; nworkers_launched says how many came.
+ * the segment by kpx_worker_attach; nworkers_launched says how many came. When the caller has no
+ * active snapshot, neither has it afterwards, nor have they.
  */
 extern ParallelContext *kpx_workers_launch(const char *function, dsm_segment *segment, int workers);
 
@@ -24,5 +25,8 @@ extern void kpx_workers_finish(ParallelContext *pcxt);
  * 55000 when it cannot be mapped; what: whose memory, for instance "training run".
  */
 extern dsm_segment *kpx_worker_attach(shm_toc *toc, const char *what);
+
+/* The last thing a worker's function does. */
+extern void kpx_worker_detach(dsm_segment *segment);
 
 #endif /* KPX_WORKERS_H */

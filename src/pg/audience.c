@@ -147,7 +147,7 @@ static void
 score_batch(Audience *a)
 {
 	MemoryContext old = MemoryContextSwitchTo(a->context);
-	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, a->users, a->n, a->kind);
+	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, NULL, a->users, a->n, a->kind);
 	bool *allowed = OidIsValid(a->policy->consent) ? read_consent(a) : NULL;
 
 	for (int u = 0; u < a->n; u++)

@@ -291,25 +291,18 @@ kpx_history_fade(KpxHistory *history, const KpxModel *model)
 	}
 }
 
-static const KpxHistoryScope *history_scope = NULL;
-
-void
-kpx_history_scope_begin(const KpxHistoryScope *scope)
+bool
+kpx_in_scope(const KpxHistoryScope *scope, const KpxModule *module)
 {
-	history_scope = scope;
-}
-
-static bool
-in_scope(const KpxModule *module)
-{
-	for (int i = 0; history_scope && i < history_scope->n; i++)
-		if (history_scope->modules[i] == module->id)
+	for (int i = 0; scope && i < scope->n; i++)
+		if (scope->modules[i] == module->id)
 			return true;
-	return history_scope == NULL;
+	return scope == NULL;
 }
 
 KpxHistory *
-kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users, KpxIdKind kind)
+kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxHistoryScope *scope, const KpxId *users, int n_users,
+				 KpxIdKind kind)
 {
 	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
 	Entries entries = {CurrentMemoryContext, NULL, 0, 0};
@@ -321,7 +314,7 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *user
 	{
 		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
 
-		if (module == NULL || model->modules[m].items == 0 || !in_scope(module))
+		if (module == NULL || model->modules[m].items == 0 || !kpx_in_scope(scope, module))
 			continue;
 		for (int s = 0; s < module->n_sources; s++)
 			read_source(&entries, module, &model->modules[m], &module->sources[s], users_datum, kind, n_users != 1);
@@ -352,7 +345,7 @@ kpx_history_items(KpxModule *module, KpxId user, KpxIdKind kind, int *n)
 
 	*n = 0;
 	SPI_connect();
-	for (int s = 0; s < module->n_sources && in_scope(module); s++)
+	for (int s = 0; s < module->n_sources; s++)
 	{
 		KpxSource *source = &module->sources[s];
 		MemoryContext old;

@@ -20,13 +20,22 @@ typedef struct KpxHistory
 	uint32 *hidden; /* items not to be offered again, increasing, may repeat */
 } KpxHistory;
 
+/* The modules whose events may be read, for consent; where a scope is asked for, NULL is all modules. */
+typedef struct KpxHistoryScope
+{
+	int n;
+	int *modules; /* [n] ids */
+} KpxHistoryScope;
+
+extern bool kpx_in_scope(const KpxHistoryScope *scope, const KpxModule *module);
+
 /*
  * Newest rows of these users (of kind, as an array value of the kind's type) from all
- * sources of the model's modules, as the current user; one history a user, in the order
- * of users. Errors: those of the relations, 22023, 22008, 42804.
+ * sources of those of the model's modules that are in scope, as the current user; one
+ * history a user, in the order of users. Errors: those of the relations, 22023, 22008, 42804.
  */
-extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxId *users, int n_users,
-									KpxIdKind kind);
+extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxHistoryScope *scope,
+									const KpxId *users, int n_users, KpxIdKind kind);
 
 /*
  * Weights of interactions fade with their age before the user's newest one: halved every
@@ -58,17 +67,5 @@ extern KpxIdKind kpx_model_user_kind(KpxRegistry *registry, const KpxModel *mode
 
 /* Which of these items are in the item table and available now: fills keep[n]. */
 extern void kpx_items_available(KpxModule *module, KpxIdKind kind, const KpxId *items, int n, bool *keep);
-
-/*
- * The modules whose events may be read, for consent: until the next call with NULL,
- * kpx_history_read passes over sources of all others. scope is not copied.
- */
-typedef struct KpxHistoryScope
-{
-	int *modules; /* ids */
-	int n;
-} KpxHistoryScope;
-
-extern void kpx_history_scope_begin(const KpxHistoryScope *scope);
 
 #endif /* KPX_HISTORY_H */

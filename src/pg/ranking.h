@@ -13,6 +13,7 @@
 #include "core/signals.h"
 #include "item_facts.h"
 #include "registry.h"
+#include "request.h"
 
 /* One candidate with what is known of it. */
 typedef struct KpxRankItem
@@ -40,11 +41,12 @@ typedef struct KpxRankRequest
 } KpxRankRequest;
 
 /*
- * Signals of a module's candidates for a user, in the current history scope, as the caller:
- * all but the two rates, which kpx_rank_candidates sets. modules: how many take part.
+ * Signals of a module's candidates for a user with this history (of the request's model): all but
+ * the two rates, which kpx_rank_candidates sets. Item tables are read as the caller. modules: how
+ * many take part.
  */
-extern void kpx_rank_signals(KpxRegistry *registry, KpxModule *module, const KpxItemColumns *columns, int modules,
-							 const char *user_id, KpxRankItem *items, int n);
+extern void kpx_rank_signals(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *columns, int modules,
+							 KpxRankItem *items, int n);
 
 /* Is there a trained ranker to answer? */
 extern bool kpx_ranker_is_active(KpxRegistry *registry);

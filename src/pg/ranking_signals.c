@@ -1,9 +1,8 @@
 /*
  * ranking_signals.c
- *	  Signals of a user and a module's candidates, from the live history and the active model.
+ *	  Signals of a user and a module's candidates, from the live history and the model.
  *
- * Read as the caller, in the history scope that consent has set. What needs a model is NaN
- * without one.
+ * What needs a model is NaN without one.
  */
 #include "ranking.h"
 
@@ -22,9 +21,9 @@
 /* What a user's history says, as one module sees it. */
 typedef struct Past
 {
-	KpxModel *model;
-	KpxModelModule *target;
-	KpxHistory history;
+	const KpxModel *model;
+	const KpxModelModule *target;
+	const KpxHistory *history;
 	/* the part in the target module */
 	uint32 begin;
 	uint32 n;
@@ -58,7 +57,7 @@ heavier(const void *a, const void *b)
 static void
 take_neighbours(Past *past)
 {
-	const KpxHistory *h = &past->history;
+	const KpxHistory *h = past->history;
 	Weighted *all = kpx_alloc(CurrentMemoryContext, Max(h->n, 1), sizeof(Weighted));
 
 	for (uint32 j = 0; j < h->n; j++)
@@ -75,9 +74,9 @@ take_neighbours(Past *past)
 
 /* The module's part of the history, and what its items cost and are. */
 static void
-take_module_part(Past *past, KpxModule *module, const KpxItemColumns *columns)
+take_module_part(Past *past, const KpxModule *module, const KpxItemColumns *columns)
 {
-	const KpxHistory *h = &past->history;
+	const KpxHistory *h = past->history;
 	char **ids;
 
 	while (past->begin < h->n && h->index[past->begin] < past->target->base)
@@ -109,24 +108,20 @@ days_since_newest(const KpxHistory *h)
 	return Max(0, (double) kpx_event_second(kpx_transaction_start()) - newest) / SECS_PER_DAY;
 }
 
-/* NULL without an active model. */
+/* NULL without a trained model. */
 static Past *
-read_past(KpxRegistry *registry, KpxModule *module, const KpxItemColumns *columns, const char *user_id)
+make_past(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *columns)
 {
 	Past *past = palloc0(sizeof(Past));
-	KpxIdKind kind;
-	KpxId user;
 
-	if (module->active_model == 0)
+	if (q->model->n_parts == 0)
 		return NULL;
-	past->model = kpx_model(registry, module->active_model);
-	past->target = kpx_model_module(past->model, module->name);
-	kind = kpx_model_user_kind(registry, past->model);
-	user = kpx_id_from_text(kind, user_id);
-	past->history = *kpx_history_read(registry, past->model, &user, 1, kind);
+	past->model = q->model;
+	past->target = q->target;
+	past->history = history;
 	take_neighbours(past);
-	take_module_part(past, module, columns);
-	past->recency = days_since_newest(&past->history);
+	take_module_part(past, q->module, columns);
+	past->recency = days_since_newest(history);
 	return past;
 }
 
@@ -162,7 +157,7 @@ in_category(const Past *past, const char *category)
 
 	for (uint32 j = 0; j < past->n; j++)
 		if (past->facts[j].category && strcmp(past->facts[j].category, category) == 0)
-			sum += past->history.weight[past->begin + j];
+			sum += past->history->weight[past->begin + j];
 	return sum;
 }
 
@@ -181,26 +176,23 @@ signals_of_past(const Past *past, int modules, const KpxRankItem *item, float *s
 	if (item->category)
 		signal[KPX_SIGNAL_CATEGORY_PREFERENCE] = kpx_signal_category(in_category(past, item->category), past->in_module);
 	signal[KPX_SIGNAL_PRICE_PREFERENCE] =
-		kpx_signal_price(item->price, prices, past->history.weight + past->begin, past->n);
-	signal[KPX_SIGNAL_HISTORY] = kpx_signal_log(past->history.n);
+		kpx_signal_price(item->price, prices, past->history->weight + past->begin, past->n);
+	signal[KPX_SIGNAL_HISTORY] = kpx_signal_log(past->history->n);
 	signal[KPX_SIGNAL_RECENCY] = kpx_signal_log(past->recency);
 	pfree(prices);
 	if (index < 0)
 		return;
 	if (past->model->popularity)
 		signal[KPX_SIGNAL_POPULARITY] = kpx_signal_popularity(past->model->popularity[past->target->base + index], past->target->items);
-	if (past->model->n_parts > 0)
-		likeness(past, 0, past->target->base + (uint32) index, &signal[KPX_SIGNAL_USER_SIMILARITY],
-				 &signal[KPX_SIGNAL_ITEM_SIMILARITY]);
+	likeness(past, 0, past->target->base + (uint32) index, &signal[KPX_SIGNAL_USER_SIMILARITY], &signal[KPX_SIGNAL_ITEM_SIMILARITY]);
 	if (content >= 0)
 		likeness(past, content, past->target->base + (uint32) index, &mean, &signal[KPX_SIGNAL_CONTENT]);
 }
 
 void
-kpx_rank_signals(KpxRegistry *registry, KpxModule *module, const KpxItemColumns *columns, int modules, const char *user_id,
-				 KpxRankItem *items, int n)
+kpx_rank_signals(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *columns, int modules, KpxRankItem *items, int n)
 {
-	Past *past = n > 0 ? read_past(registry, module, columns, user_id) : NULL;
+	Past *past = n > 0 ? make_past(q, history, columns) : NULL;
 
 	for (int i = 0; i < n; i++)
 	{

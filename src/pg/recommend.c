@@ -5,14 +5,11 @@
  * Every answer is: model (cached) -> history (read now) -> fold-in -> scores of the
  * module's items (scorer.h) -> k best of those that may be shown.
  */
-#include "kpxrec.h"
+#include "recommend.h"
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
-
-#include "request.h"
-#include "scorer.h"
 
 /* Bitmap of what this user must not be shown. */
 static uint8 *
@@ -47,14 +44,14 @@ put_row(FunctionCallInfo fcinfo, const KpxRequest *q, int rank, KpxHit hit, char
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values + (by_user ? 0 : 1), nulls);
 }
 
-/* Puts the rows rank, item_id, score, reason, after a user_id when by_user: scorer after scorer until there are enough. */
-static void
-put_list(FunctionCallInfo fcinfo, KpxRequest *q, KpxTaste *taste, Datum user, bool by_user)
+size_t
+kpx_list(KpxRequest *q, KpxTaste *taste, uint64 wanted, KpxListed **list)
 {
 	uint8 *excluded = excluded_for(q, &taste->history);
-	uint64 wanted = (uint64) q->k + q->skip;
-	uint64 found = 0;
+	size_t found = 0;
 
+	wanted = Min(wanted, q->target->items);
+	*list = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxListed));
 	for (int s = 0; kpx_scorers[s] && found < wanted; s++)
 	{
 		void *note = NULL;
@@ -66,11 +63,28 @@ put_list(FunctionCallInfo fcinfo, KpxRequest *q, KpxTaste *taste, Datum user, bo
 			continue;
 		n = kpx_request_best(q, wanted - found, score, excluded, &hits);
 		for (size_t i = 0; i < n; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (++found > (uint64) q->skip)
-				put_row(fcinfo, q, (int) found, hits[i], kpx_scorers[s]->reason(q, taste, note, hits[i].item), user, by_user);
-		}
+			(*list)[found++] = (KpxListed){hits[i], kpx_scorers[s], note};
+	}
+	return found;
+}
+
+char *
+kpx_listed_reason(KpxRequest *q, KpxTaste *taste, const KpxListed *listed)
+{
+	return listed->scorer->reason(q, taste, listed->note, listed->hit.item);
+}
+
+/* Puts the rows rank, item_id, score, reason, after a user_id when by_user. */
+static void
+put_list(FunctionCallInfo fcinfo, KpxRequest *q, KpxTaste *taste, Datum user, bool by_user)
+{
+	KpxListed *list;
+	size_t n = kpx_list(q, taste, (uint64) q->k + q->skip, &list);
+
+	for (size_t i = (size_t) q->skip; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		put_row(fcinfo, q, (int) i + 1, list[i].hit, kpx_listed_reason(q, taste, &list[i]), user, by_user);
 	}
 }
 
@@ -232,7 +246,7 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 	{
 		int count = Min(USERS_A_QUERY, n - begin);
 		MemoryContext old = MemoryContextSwitchTo(batch);
-		KpxHistory *histories = kpx_history_read(q.registry, q.model, ids + begin, count, kind);
+		KpxHistory *histories = kpx_history_read(q.registry, q.model, NULL, ids + begin, count, kind);
 
 		for (int u = 0; u < count; u += USERS_A_BATCH)
 			answer_batch(fcinfo, &q, histories + u, ids + begin + u, kind, users + begin + u, Min(USERS_A_BATCH, count - u), scores);

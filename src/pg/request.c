@@ -50,20 +50,26 @@ stand_in(KpxRequest *q)
 			 errhint("Train one: SELECT * FROM kpx_train(%s);", quote_literal_cstr(q->module->name))));
 }
 
-/* The module's active model, or the one asked for. */
+void
+kpx_request_begin(KpxRequest *q, KpxRegistry *registry, KpxModule *module, int64 model)
+{
+	kpx_require_blas();
+	q->registry = registry;
+	q->module = module;
+	if (model == 0)
+		model = module->active_model;
+	q->model = model ? kpx_model(registry, model) : stand_in(q);
+	q->target = kpx_model_module(q->model, module->name);
+	q->scratch.context = CurrentMemoryContext;
+	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+}
+
 void
 kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument)
 {
-	int64 id;
+	KpxRegistry *registry = kpx_registry();
 
-	kpx_require_blas();
-	q->registry = kpx_registry();
-	q->module = kpx_find_module(q->registry, module);
-	id = PG_ARGISNULL(model_argument) ? q->module->active_model : PG_GETARG_INT64(model_argument);
-	q->model = id ? kpx_model(q->registry, id) : stand_in(q);
-	q->target = kpx_model_module(q->model, module);
-	q->scratch.context = CurrentMemoryContext;
-	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	kpx_request_begin(q, registry, kpx_find_module(registry, module), PG_ARGISNULL(model_argument) ? 0 : PG_GETARG_INT64(model_argument));
 }
 
 Oid
@@ -213,7 +219,7 @@ kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind)
 {
 	KpxTaste taste = {.has_user = true, .user = user, .user_kind = kind};
 
-	taste.history = *kpx_history_read(q->registry, q->model, &user, 1, kind);
+	taste.history = *kpx_history_read(q->registry, q->model, q->scope, &user, 1, kind);
 	kpx_request_fold_in(q, &taste);
 	return taste;
 }

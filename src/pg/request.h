@@ -25,6 +25,7 @@ typedef struct KpxRequest
 	int k;
 	int skip;
 	bool keep_seen;
+	const KpxHistoryScope *scope; /* whose events may speak; NULL: all modules' */
 	Oid item_type; /* of the answer */
 	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
 	KpxScratch scratch; /* of the model's algorithms */
@@ -61,9 +62,12 @@ extern Oid kpx_witness_argument(FunctionCallInfo fcinfo, int n);
 extern KpxId *kpx_id_array_argument(ArrayType *array, KpxIdKind expected, bool from_text, const char *what, int *n);
 
 /*
- * The module's active model, or the one in argument model_argument; without either, ids that
- * a scorer stands in with (scorer.h); 55000 when none does.
+ * The module's active model, or this one when it is not 0; without either, ids that a scorer stands
+ * in with (scorer.h); 55000 when none does.
  */
+extern void kpx_request_begin(KpxRequest *q, KpxRegistry *registry, KpxModule *module, int64 model);
+
+/* The same, the model from argument model_argument. */
 extern void kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument);
 
 /* The answer's item type, which must be able to hold the module's ids; 42804. */
@@ -74,6 +78,8 @@ extern void kpx_request_candidates(KpxRequest *q, FunctionCallInfo fcinfo, int c
 
 /* Sets taste->state from taste->history. */
 extern void kpx_request_fold_in(KpxRequest *q, KpxTaste *taste);
+
+/* Reads the user's history in q->scope, and folds it in. */
 extern KpxTaste kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind);
 
 /*

@@ -149,7 +149,7 @@ settle_past(Past *past)
 }
 
 static Past
-read_past(const KpxRulesServing *serving, const KpxModule *module, KpxId user, KpxIdKind kind, bool keep_seen)
+read_past(const KpxRulesServing *serving, const KpxModule *module, const KpxHistoryScope *scope, KpxId user, KpxIdKind kind, bool keep_seen)
 {
 	Past past = {NULL, 0, NULL, 0};
 	int size = 64;
@@ -158,8 +158,11 @@ read_past(const KpxRulesServing *serving, const KpxModule *module, KpxId user, K
 	for (int m = 0; m < serving->n_modules; m++)
 	{
 		int n;
-		KpxPastItem *items = kpx_history_items(serving->modules[m], user, kind, &n);
+		KpxPastItem *items;
 
+		if (!kpx_in_scope(scope, serving->modules[m]))
+			continue;
+		items = kpx_history_items(serving->modules[m], user, kind, &n);
 		if (serving->modules[m] == module)
 			past.hidden = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(char *));
 		for (int i = 0; i < n; i++)
@@ -318,9 +321,10 @@ look_up(const KpxRulesServing *serving, const KpxModule *module, const Past *pas
 }
 
 KpxRuleOffer *
-kpx_rules_offers(const KpxRulesServing *serving, const KpxModule *module, KpxId user, KpxIdKind kind, bool keep_seen, int *n)
+kpx_rules_offers(const KpxRulesServing *serving, const KpxModule *module, const KpxHistoryScope *scope, KpxId user, KpxIdKind kind,
+				 bool keep_seen, int *n)
 {
-	Past past = read_past(serving, module, user, kind, keep_seen);
+	Past past = read_past(serving, module, scope, user, kind, keep_seen);
 
 	return look_up(serving, module, &past, n);
 }
@@ -439,7 +443,7 @@ rules_for(FunctionCallInfo fcinfo, Oid user_type, int first, Oid item_type, bool
 						format_type_be(item_type)),
 				 errhint("Pass a witness of the right type: item_type => NULL::%s.", format_type_be(kpx_id_kind_type(kind)))));
 	kind = kpx_user_kind(serving.modules, serving.n_modules);
-	offers = kpx_rules_offers(&serving, module, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind,
+	offers = kpx_rules_offers(&serving, module, NULL, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind,
 							  !PG_ARGISNULL(first + 1) && PG_GETARG_BOOL(first + 1), &n);
 	put_offers(fcinfo, module, offers, n, k, item_type);
 	return (Datum) 0;

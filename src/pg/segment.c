@@ -267,6 +267,10 @@ segment_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
 	s = kpx_segmentation_load(q->registry, NULL, q->module);
 	if (s == NULL || s->n_modules == 0 || kpx_user_kind(s->modules, s->n_modules) != taste->user_kind)
 		return NULL;
+	/* a segment says what the user does in all of its modules */
+	for (int m = 0; m < s->n_modules; m++)
+		if (!kpx_in_scope(q->scope, s->modules[m]))
+			return NULL;
 	segment = nearest(s, taste->user, &distance);
 	if (segment < 0 || !segment_shares(s, segment, q, buffer))
 		return NULL;

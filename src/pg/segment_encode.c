@@ -284,7 +284,7 @@ one_attributes(void *state, KpxId user, int first, int n, const KpxAttribute *at
 static void
 one_vector(KpxSegmentation *s, KpxId user, KpxIdKind kind, float *raw)
 {
-	KpxHistory *history = kpx_history_read(kpx_registry(), s->model, &user, 1, kind);
+	KpxHistory *history = kpx_history_read(kpx_registry(), s->model, NULL, &user, 1, kind);
 	KpxScratch scratch = {.context = CurrentMemoryContext};
 	uint32 kept = 0;
 

@@ -10,7 +10,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -151,9 +150,7 @@ open_request(FunctionCallInfo fcinfo)
 	r.home = PG_ARGISNULL(3) ? NULL : kpx_find_module(r.registry, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	r.log = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
 	r.context = PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5);
-	r.schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-	r.user_type = get_fn_expr_argtype(fcinfo->flinfo, 0);
-	r.user_id = user_text(&r, PG_GETARG_DATUM(0), r.user_type);
+	r.user_id = user_text(&r, PG_GETARG_DATUM(0), get_fn_expr_argtype(fcinfo->flinfo, 0));
 	return r;
 }
 
@@ -241,6 +238,7 @@ kpx_recommend_slate(PG_FUNCTION_ARGS)
 	kpx_slate_state(&r);
 	kpx_slate_worth(r.policy, r.home ? r.home->name : NULL, names, r.price, r.items, r.offers, r.n);
 	n = choose(&r, places);
+	kpx_slate_reasons(&r, places, n);
 	if (r.log && n > 0)
 	{
 		slate_id = kpx_slate_write(&r, places, n);

@@ -8,8 +8,10 @@
 #include "kpxrec.h"
 
 #include "core/policy.h"
+#include "consent.h"
 #include "policy.h"
 #include "ranking.h"
+#include "recommend.h"
 
 /* What the policy makes of a candidate; beside its KpxRankItem. */
 typedef struct KpxOffer
@@ -18,7 +20,8 @@ typedef struct KpxOffer
 	double value; /* of a conversion, without boost */
 	double worth; /* of showing it */
 	const char *rule; /* what keeps it out; NULL: it may be shown */
-	char *reason; /* of the candidate step */
+	KpxListed listed; /* of the candidate step */
+	char *reason; /* why it is a candidate; filled for what is shown */
 } KpxOffer;
 
 /* One chosen position. */
@@ -33,12 +36,13 @@ typedef struct KpxSlateRequest
 {
 	KpxRegistry *registry;
 	KpxPolicy *policy;
-	char *schema; /* of the extension's functions */
 	char *user_id; /* as text */
-	Oid user_type;
 	KpxModule *home; /* or NULL */
 	KpxModule **modules;
 	int n_modules;
+	KpxConsent consent; /* the user's */
+	KpxRequest *requests; /* [n_modules] of the candidate step */
+	KpxTaste *tastes; /* [n_modules] the user, as each module may see them */
 	int k; /* asked for */
 	bool log;
 	TimestampTz now;
@@ -54,8 +58,10 @@ typedef struct KpxSlateRequest
 	const char **closed; /* [n_modules] the rule that closes a module, or NULL */
 } KpxSlateRequest;
 
-/* slate_items.c: fills items and offers (boost, value, reason) of all modules, as the caller. */
+/* slate_items.c: fills consent, items and offers (boost, value) of all modules, as the caller. */
 extern void kpx_slate_items(KpxSlateRequest *r);
+/* The reasons of what is shown. */
+extern void kpx_slate_reasons(KpxSlateRequest *r, const KpxPlace *places, int n);
 /* The user's shares of events by module; equal without any. */
 extern void kpx_slate_mix(KpxSlateRequest *r);
 /* Price x margin, or the value set for it. */

@@ -13,100 +13,60 @@
 #include "history.h"
 #include "item_facts.h"
 
-/* ------------------------------------------------------------ consent */
-
-/* allowed[s * n_modules + m]: the user lets module s's data be used for offers of module m. */
-static bool *
-read_consent(const KpxSlateRequest *r)
-{
-	int n = r->registry->n_modules;
-	bool *allowed = palloc(sizeof(bool) * n * n);
-	Oid types[] = {TEXTOID};
-	Datum values[] = {CStringGetTextDatum(r->user_id)};
-	Oid type;
-	int result;
-
-	memset(allowed, !OidIsValid(r->policy->consent), sizeof(bool) * n * n);
-	for (int m = 0; m < n; m++)
-		allowed[m * n + m] = true;
-	if (!OidIsValid(r->policy->consent))
-		return allowed;
-	type = kpx_column_type(r->policy->consent, "user_id");
-	SPI_connect();
-	result = SPI_execute_with_args(
-		psprintf("SELECT c.source::pg_catalog.text, c.target::pg_catalog.text FROM %s c WHERE c.user_id OPERATOR(pg_catalog.=) $1::%s",
-				 kpx_relation_sql(r->policy->consent, r->policy->consent_name, "policy", "consent"), format_type_be_qualified(type)),
-		1, types, values, NULL, true, 0);
-	if (result != SPI_OK_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read the consent relation %s", r->policy->consent_name)));
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		char *source = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1);
-		char *target = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
-
-		for (int s = 0; source && target && s < n; s++)
-			for (int m = 0; m < n; m++)
-				if (strcmp(r->registry->modules[s].name, source) == 0 && strcmp(r->registry->modules[m].name, target) == 0)
-					allowed[s * n + m] = true;
-	}
-	SPI_finish();
-	return allowed;
-}
-
-/* The modules whose history may speak for module m: their ids. */
-static KpxHistoryScope
-scope_of(const KpxSlateRequest *r, const bool *allowed, const KpxModule *module)
-{
-	int n = r->registry->n_modules;
-	int m = (int) (module - r->registry->modules);
-	KpxHistoryScope scope = {palloc(sizeof(int) * n), 0};
-
-	for (int s = 0; s < n; s++)
-		if (allowed[s * n + m])
-			scope.modules[scope.n++] = r->registry->modules[s].id;
-	return scope;
-}
-
 /* ------------------------------------------------------------ candidates */
+
+/*
+ * The user as module m may see them. Modules that have a model in common and may use the same
+ * events share what was read and folded in.
+ */
+static void
+take_taste(KpxSlateRequest *r, int m)
+{
+	KpxRequest *q = &r->requests[m];
+	KpxIdKind kind;
+
+	for (int other = 0; other < m; other++)
+		if (r->requests[other].model == q->model && q->scope == NULL)
+		{
+			r->tastes[m] = r->tastes[other];
+			return;
+		}
+	kind = kpx_model_user_kind(r->registry, q->model);
+	r->tastes[m] = kpx_request_user(q, kpx_id_from_text(kind, r->user_id), kind);
+}
 
 /* Appends the candidates of module m. */
 static void
-add_candidates(KpxSlateRequest *r, int m, MemoryContext context)
+add_candidates(KpxSlateRequest *r, int m)
 {
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID};
-	Datum values[] = {
-		CStringGetTextDatum(r->user_id),
-		CStringGetTextDatum(r->modules[m]->name),
-		Int32GetDatum((int32) KPX_POLICY_NUMBER(r->policy, r->home ? r->home->name : NULL, r->modules[m]->name, candidates)),
-	};
-	int result = SPI_execute_with_args(
-		psprintf("SELECT item_id, score, reason FROM %s.kpx_recommend($1, $2, k => $3)", quote_identifier(r->schema)), 3, types, values, NULL, true, 0);
-	MemoryContext old;
-	int n = (int) SPI_processed;
+	KpxRequest *q = &r->requests[m];
+	KpxListed *list;
+	int n;
 
-	if (result != SPI_OK_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot read candidates of module \"%s\": %s", r->modules[m]->name, SPI_result_code_string(result))));
-	old = MemoryContextSwitchTo(context);
+	kpx_request_begin(q, r->registry, r->modules[m], 0);
+	q->scope = kpx_consent_scope(&r->consent, r->modules[m]);
+	take_taste(r, m);
+	n = (int) kpx_list(q, &r->tastes[m], (uint64) KPX_POLICY_NUMBER(r->policy, NULL, r->modules[m]->name, candidates), &list);
 	r->items = r->items ? repalloc(r->items, sizeof(KpxRankItem) * (r->n + n + 1)) : palloc(sizeof(KpxRankItem) * (n + 1));
 	r->offers = r->offers ? repalloc(r->offers, sizeof(KpxOffer) * (r->n + n + 1)) : palloc(sizeof(KpxOffer) * (n + 1));
 	for (int i = 0; i < n; i++)
 	{
-		HeapTuple tuple = SPI_tuptable->vals[i];
-		TupleDesc desc = SPI_tuptable->tupdesc;
-		char *reason = SPI_getvalue(tuple, desc, 3);
-		bool null;
-
-		r->items[r->n] = (KpxRankItem){.module = m, .place = i, .price = NAN};
-		r->items[r->n].id = MemoryContextStrdup(context, SPI_getvalue(tuple, desc, 1));
-		r->items[r->n].score = DatumGetFloat4(SPI_getbinval(tuple, desc, 2, &null));
-		if (null)
-			r->items[r->n].score = 0;
-		r->offers[r->n++] = (KpxOffer){.boost = 1, .reason = reason ? MemoryContextStrdup(context, reason) : NULL};
+		r->items[r->n] = (KpxRankItem){.module = m, .place = i, .price = NAN, .score = list[i].hit.score};
+		r->items[r->n].id = kpx_id_to_cstring(q->target->ids.kind, kpx_ids_get(&q->target->ids, list[i].hit.item));
+		r->offers[r->n++] = (KpxOffer){.boost = 1, .listed = list[i]};
 	}
-	MemoryContextSwitchTo(old);
+}
+
+void
+kpx_slate_reasons(KpxSlateRequest *r, const KpxPlace *places, int n)
+{
+	for (int p = 0; p < n; p++)
+	{
+		KpxOffer *offer = &r->offers[places[p].item];
+		int m = r->items[places[p].item].module;
+
+		offer->reason = kpx_listed_reason(&r->requests[m], &r->tastes[m], &offer->listed);
+	}
 }
 
 /* Price, category and boost of the candidates first .. n - 1, of module m. */
@@ -142,32 +102,22 @@ kpx_slate_value(const KpxPolicy *policy, const char *home, const char *module, d
 void
 kpx_slate_items(KpxSlateRequest *r)
 {
-	MemoryContext context = CurrentMemoryContext;
 	const char *home = r->home ? r->home->name : NULL;
 	KpxItemColumns *columns = kpx_item_columns(r->modules, r->n_modules);
 	bool signals = r->log || kpx_ranker_is_active(r->registry);
-	bool *allowed = read_consent(r);
 
+	r->consent = kpx_consent_read(r->registry, r->policy->consent, r->policy->consent_name, r->user_id);
+	r->requests = palloc0(sizeof(KpxRequest) * r->n_modules);
+	r->tastes = palloc(sizeof(KpxTaste) * r->n_modules);
 	for (int m = 0; m < r->n_modules; m++)
 	{
 		int first = r->n;
-		KpxHistoryScope scope = scope_of(r, allowed, r->modules[m]);
 
-		kpx_history_scope_begin(OidIsValid(r->policy->consent) ? &scope : NULL);
-		PG_TRY();
-		{
-			SPI_connect();
-			add_candidates(r, m, context);
-			SPI_finish();
-			add_facts(r, m, first, &columns[m]);
-			if (signals)
-				kpx_rank_signals(r->registry, r->modules[m], &columns[m], r->n_modules, r->user_id, r->items + first, r->n - first);
-		}
-		PG_FINALLY();
-		{
-			kpx_history_scope_begin(NULL);
-		}
-		PG_END_TRY();
+		CHECK_FOR_INTERRUPTS();
+		add_candidates(r, m);
+		add_facts(r, m, first, &columns[m]);
+		if (signals)
+			kpx_rank_signals(&r->requests[m], &r->tastes[m].history, &columns[m], r->n_modules, r->items + first, r->n - first);
 		for (int i = first; i < r->n; i++)
 			r->offers[i].value = kpx_slate_value(r->policy, home, r->modules[m]->name, r->items[i].price);
 	}
@@ -179,12 +129,9 @@ kpx_slate_items(KpxSlateRequest *r)
 static bool
 all_share(const KpxSlateRequest *r)
 {
-	const bool *allowed = read_consent(r);
-	int n = r->registry->n_modules;
-
 	for (int s = 0; s < r->n_modules; s++)
 		for (int m = 0; m < r->n_modules; m++)
-			if (!allowed[(r->modules[s] - r->registry->modules) * n + (r->modules[m] - r->registry->modules)])
+			if (!kpx_consent_allows(&r->consent, r->modules[s], r->modules[m]))
 				return false;
 	return true;
 }

@@ -1,7 +1,7 @@
 -- policy: settings and their versions, slates, what the policy allows, explanations.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(77);
+SELECT plan(80);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
 CREATE FUNCTION app.slate(u bigint, home text DEFAULT 'courses', k int DEFAULT 6, logged boolean DEFAULT true) RETURNS SETOF record LANGUAGE sql AS
@@ -107,6 +107,14 @@ INSERT INTO app.consent VALUES (3, 'products', 'courses');
 INSERT INTO app.orders VALUES (3, 30, now()), (3, 27, now()), (3, 24, now());
 SELECT slate_id AS mixed FROM kpx_recommend_slate(3::bigint, ARRAY['products', 'courses'], 2, log => true, policy => :calibrated) LIMIT 1 \gset
 SELECT isnt((SELECT mix FROM kpx.slate WHERE slate_id = :mixed), '{0.5,0.5}', 'unless all of them may');
+-- who only ever ordered, and allows nothing: neither the model nor rules nor segments may tell courses
+INSERT INTO app.orders SELECT 500, id, now() FROM app.products WHERE id % 3 = 1 AND id < 15;
+SELECT kpx_mine_rules(ARRAY['courses', 'products']) \g /dev/null
+SELECT kpx_cluster('all', ARRAY['courses', 'products', 'videos'], 3) \g /dev/null
+SELECT isnt((SELECT segment FROM kpx_segment_of(500::bigint)), NULL, 'a user with a segment');
+SELECT is((SELECT array_agg(DISTINCT reason) FROM kpx_recommend_slate(500::bigint, ARRAY['courses'], 5)), '{popular}', 'whose orders say nothing about courses');
+INSERT INTO app.consent VALUES (500, 'products', 'courses');
+SELECT ok((SELECT bool_and(reason LIKE 'products/%') FROM kpx_recommend_slate(500::bigint, ARRAY['courses'], 5)), 'until they may');
 SELECT is((SELECT consent FROM kpx_policies WHERE policy = :consented), 'app.consent', 'the view names the relation');
 SELECT is(left(app.error($$SELECT kpx_set_policy(params => '{"consent": "app.nope"}')$$), 5), '42P01', 'a consent relation that is not there');
 SELECT is(left(app.error($$SELECT kpx_set_policy(params => '{"consent": "app.orders"}')$$), 5), '42703', 'or has other columns');

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "core/ingest.h"
+#include "progress.h"
 
 static const KpxAlgorithm *const algorithms[] = {&kpx_ials, &kpx_ease, &kpx_itemknn, &kpx_transition, &kpx_popular, &kpx_content, &kpx_hybrid};
 
@@ -141,7 +142,10 @@ kpx_fit_read(const KpxData *data, const KpxParams *params, KpxFit *fit)
 {
 	*fit = (KpxFit){.data = data, .params = params, .loss = NAN};
 	if (params->algorithm->read)
+	{
+		kpx_progress_phase("reading content", 0);
 		fit->content = params->algorithm->read(data, params);
+	}
 }
 
 KpxModel *
@@ -151,6 +155,7 @@ kpx_fit_compute(KpxFit *fit)
 
 	kpx_require_blas();
 	fit->model = kpx_model_of(fit->data, params);
+	kpx_progress_phase(psprintf("training %s", params->algorithm->name), 0);
 	params->algorithm->fit(fit);
 	for (int p = 0; p < fit->model->n_parts; p++)
 		if (!fit->model->part[p].algorithm->open(fit->model, p))

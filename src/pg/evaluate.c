@@ -17,6 +17,7 @@
 #include "factor.h"
 #include "ingest.h"
 #include "judge.h"
+#include "progress.h"
 #include "registry.h"
 #include "split.h"
 
@@ -79,6 +80,7 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 	seed = PG_ARGISNULL(6) ? 1 : (uint64) PG_GETARG_INT64(6);
 	want = (PG_ARGISNULL(5) ? kpx_split_needs(split, modules, n) : 0) | (kpx_params_want_times(params) ? KPX_WANT_TIMES : 0) |
 		   (params->algorithm->catalogue ? KPX_WANT_CATALOGUE : 0);
+	kpx_progress_begin("kpx_evaluate", kpx_modules_label(modules, n));
 	data = kpx_ingest(modules, n, params->observed, want);
 	pairs = palloc0(sizeof(KpxPairs) * n);
 	if (PG_ARGISNULL(5))
@@ -88,6 +90,7 @@ kpx_evaluate(PG_FUNCTION_ARGS)
 	model = kpx_fit(data, params, &fit);
 	for (int m = 0; m < n; m++)
 		put_module(fcinfo, data, model, m, &pairs[m], (size_t) k);
+	kpx_progress_end();
 	return (Datum) 0;
 }
 

@@ -14,6 +14,7 @@
 #include "utils/array.h"
 
 #include "factor.h"
+#include "progress.h"
 #include "training.h"
 
 KpxModule **
@@ -67,6 +68,17 @@ kpx_module_names(KpxModule **modules, int n)
 	return names;
 }
 
+char *
+kpx_modules_label(KpxModule **modules, int n)
+{
+	StringInfoData name;
+
+	initStringInfo(&name);
+	for (int m = 0; m < n; m++)
+		appendStringInfo(&name, "%s%s", m ? "+" : "", modules[m]->name);
+	return name.data;
+}
+
 static Datum
 result_row(FunctionCallInfo fcinfo, const KpxModel *model, const KpxTrainingReport *report, double store_seconds)
 {
@@ -108,6 +120,7 @@ train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 	if (activate)
 		kpx_training_require_owner(&training);
 	kpx_training_lock(&training, false);
+	kpx_progress_begin("kpx_train", training.name);
 	kpx_training_read(&training, 0);
 	if (training.report.interactions == 0 && !training.params->algorithm->catalogue)
 		ereport(NOTICE, (errmsg("there are no events: the model is empty and recommends nothing")));
@@ -119,6 +132,7 @@ train(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 	if (IsTransactionBlock())
 		ereport(NOTICE,
 				(errmsg("model " INT64_FORMAT " becomes visible to other sessions when this transaction commits", training.model->id)));
+	kpx_progress_end();
 	return result_row(fcinfo, training.model, &training.report, kpx_seconds_since(&clock));
 }
 

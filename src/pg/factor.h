@@ -13,5 +13,7 @@ extern KpxModule **kpx_modules_argument(ArrayType *array, KpxRegistry *registry,
 /* 55000 when one has no event source. */
 extern void kpx_require_sources(KpxModule **modules, int n);
 extern char **kpx_module_names(KpxModule **modules, int n);
+/* Their names in order, joined by "+". */
+extern char *kpx_modules_label(KpxModule **modules, int n);
 
 #endif /* KPX_PG_FACTOR_H */

@@ -18,6 +18,7 @@
 
 #include "core/ingest.h"
 #include "factor_arena.h"
+#include "progress.h"
 #include "shared_memory.h"
 #include "workers.h"
 
@@ -226,7 +227,7 @@ leader_loss(KpxFactorProcess *p)
 	s->done++;
 	s->stop = s->done >= s->iterations ||
 			  (s->tolerance > 0 && s->done > 1 && before - loss < s->tolerance * before);
-	elog(DEBUG1, "kpxrec: iteration %d, loss %.8g", s->done, loss);
+	kpx_progress_loss((uint64) s->done, loss);
 }
 
 static void
@@ -377,6 +378,7 @@ kpx_factor_train(KpxFit *fit)
 	pg_atomic_init_u64(&p.shared->next, 0);
 	ConditionVariableInit(&p.shared->go_changed);
 	kpx_factor_fill(&p, data, fit->params->seed);
+	kpx_progress_phase("iterations", (uint64) plan.iterations);
 	if (segment)
 		fit->workers = iterate_together(&p, segment, workers);
 	else

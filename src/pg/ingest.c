@@ -11,11 +11,13 @@
 
 #include <math.h>
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "tcop/dest.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "core/ingest.h"
@@ -23,6 +25,7 @@
 #include "clock.h"
 #include "idmap.h"
 #include "items.h"
+#include "progress.h"
 
 #define BLOCK_EVENTS (1 << 20)
 
@@ -52,6 +55,8 @@ typedef struct Reader
 	int n_blocks;
 	size_t map_bytes;
 	uint64 n_events;
+	uint64 rows; /* of all sources, the skipped ones too */
+	uint64 reported;
 	bool want_last;
 	bool want_times;
 	Last *last;
@@ -201,6 +206,16 @@ row_index(KpxIdMap *map, KpxIdKind kind, Oid type, Datum value, uint64 *tie)
 	return index;
 }
 
+#define ROWS_A_REPORT 8192
+
+static void
+report_rows(Reader *r)
+{
+	kpx_progress_step(r->rows);
+	kpx_progress_rows(r->rows - r->reported);
+	r->reported = r->rows;
+}
+
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -210,6 +225,8 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	Last last;
 	uint32 user;
 
+	if (++r->rows % ROWS_A_REPORT == 0)
+		report_rows(r);
 	slot_getallattrs(slot);
 	if (slot->tts_isnull[0] || slot->tts_isnull[1])
 	{
@@ -381,6 +398,27 @@ read_source(Reader *r, const KpxModule *module, const KpxSource *source, double 
 	report_bad_rows(r);
 }
 
+/* Rows of all sources as far as the server has counted them; 0 when one was never analysed or is a view. */
+static uint64
+estimated_rows(KpxModule **modules, int n_modules)
+{
+	double total = 0;
+
+	for (int m = 0; m < n_modules; m++)
+		for (int s = 0; s < modules[m]->n_sources; s++)
+		{
+			HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(modules[m]->sources[s].relation));
+			float4 rows = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->reltuples : -1;
+
+			if (HeapTupleIsValid(tuple))
+				ReleaseSysCache(tuple);
+			if (!(rows > 0))
+				return 0;
+			total += rows;
+		}
+	return (uint64) total;
+}
+
 /* Renames users and items of all events to sorted order. */
 static void
 rename_events(Reader *r, const uint32 *user_position, const uint32 *item_position)
@@ -548,6 +586,7 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 	}
 	r.user_kind = kpx_user_kind(modules, n_modules);
 	r.users = kpx_idmap_create(CurrentMemoryContext, r.user_kind);
+	kpx_progress_phase("reading events", estimated_rows(modules, n_modules));
 	for (int m = 0; m < n_modules; m++)
 	{
 		r.items = kpx_idmap_create(CurrentMemoryContext, kpx_module_item_kind(modules[m]));
@@ -566,6 +605,8 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 		if (want_last)
 			arrived[m] = last_items(&r, arrived_counts[m]);
 	}
+	report_rows(&r);
+	kpx_progress_phase("sorting events", 0);
 	data->items = data->item_base[n_modules];
 	if (r.baskets)
 	{

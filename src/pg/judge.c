@@ -13,6 +13,7 @@
 #include "core/ingest.h"
 #include "core/rng.h"
 #include "core/topk.h"
+#include "progress.h"
 
 const char *const kpx_metric_names[KPX_METRICS] = {"recall", "hit_rate", "ndcg", "mrr", "map"};
 
@@ -195,6 +196,7 @@ kpx_judge(const KpxData *data, const KpxModel *model, int module, const KpxPairs
 	memset(own, 0, sizeof(*own));
 	if (popular)
 		memset(popular, 0, sizeof(*popular));
+	kpx_progress_phase("ranking for held-out users", pairs->n);
 	while (at < pairs->n)
 	{
 		MemoryContext old = MemoryContextSwitchTo(j.context);
@@ -213,6 +215,7 @@ kpx_judge(const KpxData *data, const KpxModel *model, int module, const KpxPairs
 			judge_list(&j, list_of(&j, batch[u].score, popularity), batch[u].pairs, batch[u].relevant, own, own_shown);
 		}
 		users += n;
+		kpx_progress_step(at);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(j.context);
 	}

@@ -23,6 +23,7 @@
 #include "core/factor.h"
 #include "clock.h"
 #include "model_share.h"
+#include "progress.h"
 
 PG_MODULE_MAGIC;
 
@@ -58,7 +59,10 @@ _PG_init(void)
 							 "For simulations: exploration is then drawn by a hash of this moment and the user.",
 							 &kpx_simulated_time, 0.0, 0.0, 253402300799.0, PGC_SUSET, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
+	{
 		kpx_share_init();
+		kpx_progress_init();
+	}
 	MarkGUCPrefixReserved("kpxrec");
 
 	/* Also makes OpenBLAS map its buffer now rather than in the middle of something. */

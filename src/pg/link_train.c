@@ -18,6 +18,7 @@
 #include "core/ingest.h"
 #include "core/itemknn.h"
 #include "core/transition.h"
+#include "progress.h"
 #include "shared_memory.h"
 #include "workers.h"
 
@@ -357,12 +358,15 @@ make_rows(Job *job)
 	uint64 begin;
 
 	while ((begin = pg_atomic_fetch_add_u64(&job->next, CHUNK_ROWS)) < job->items)
+	{
+		kpx_progress_step(begin); /* workers have none */
 		for (uint64 t = begin; t < Min(begin + CHUNK_ROWS, job->items); t++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			sum_row(job, &hand, (uint32) t);
 			count[t] = best_of_row(job, &hand, (uint32) t);
 		}
+	}
 }
 
 PGDLLEXPORT void kpx_link_worker(dsm_segment *seg, shm_toc *toc);
@@ -444,6 +448,7 @@ kpx_link_train(const KpxData *data, const KpxLinkPlan *plan, KpxLinkResult *resu
 		prepare_transitions(job);
 	else
 		prepare_ease(job);
+	kpx_progress_phase("links of items", job->items);
 	result->workers = 0;
 	if (segment)
 		result->workers = make_rows_together(job, segment, workers);

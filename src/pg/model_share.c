@@ -13,9 +13,6 @@
 #include "model_share.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/uuid.h"
 
@@ -66,35 +63,20 @@ typedef struct Flat
 } Flat;
 
 static int shared_cache_size = 256 * 1024;
-static Table *table = NULL;
-static shmem_request_hook_type previous_request_hook = NULL;
-static shmem_startup_hook_type previous_startup_hook = NULL;
 
-static void
-request(void)
+static size_t
+table_bytes(void)
 {
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Table)));
-	RequestNamedLWLockTranche("kpxrec", 1);
+	return sizeof(Table);
 }
 
 static void
-startup(void)
+table_init(void *memory, LWLockPadded *locks)
 {
-	bool found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	table = ShmemInitStruct("kpxrec", sizeof(Table), &found);
-	if (!found)
-	{
-		memset(table, 0, sizeof(Table));
-		table->lock = &GetNamedLWLockTranche("kpxrec")->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	((Table *) memory)->lock = &locks->lock;
 }
+
+static KpxShared shared = {.name = "kpxrec", .bytes = table_bytes, .locks = 1, .init = table_init};
 
 void
 kpx_share_init(void)
@@ -103,10 +85,7 @@ kpx_share_init(void)
 							"Shared memory for trained models, for all sessions together.",
 							"0 lets every session keep its own copies, bounded by kpxrec.cache_size.",
 							&shared_cache_size, 256 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	kpx_shared_request(&shared);
 }
 
 /* ------------------------------------------------------------ one segment */
@@ -228,7 +207,7 @@ point_into(KpxModel *model, char *segment)
 /* ------------------------------------------------------------ the table */
 
 static Slot *
-find_slot(const KpxModel *model)
+find_slot(Table *table, const KpxModel *model)
 {
 	for (int i = 0; i < SLOTS; i++)
 		if (table->slot[i].database == MyDatabaseId && table->slot[i].model == model->id &&
@@ -239,7 +218,7 @@ find_slot(const KpxModel *model)
 
 /* A free slot after unpinning the least recently attached models until bytes fit; with the lock held. */
 static Slot *
-make_room(size_t bytes, size_t limit)
+make_room(Table *table, size_t bytes, size_t limit)
 {
 	for (;;)
 	{
@@ -268,13 +247,14 @@ make_room(size_t bytes, size_t limit)
 bool
 kpx_share_attach(KpxModel *model)
 {
+	Table *table = shared.memory;
 	dsm_segment *segment = NULL;
 	Slot *slot;
 
 	if (table == NULL || shared_cache_size == 0)
 		return false;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	slot = find_slot(model);
+	slot = find_slot(table, model);
 	/* A copy that left the session's cache in this transaction may still be mapped: then no second time. */
 	if (slot && dsm_find_mapping(slot->handle) == NULL)
 	{
@@ -297,6 +277,7 @@ kpx_share_attach(KpxModel *model)
 void
 kpx_share_publish(KpxModel *model)
 {
+	Table *table = shared.memory;
 	size_t limit = (size_t) shared_cache_size * 1024;
 	Flat *flat;
 	size_t bytes;
@@ -311,7 +292,7 @@ kpx_share_publish(KpxModel *model)
 		return;
 	fill(model, flat, dsm_segment_address(segment));
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	if (find_slot(model) == NULL && (slot = make_room(bytes, limit)) != NULL)
+	if (find_slot(table, model) == NULL && (slot = make_room(table, bytes, limit)) != NULL)
 	{
 		dsm_pin_segment(segment);
 		*slot = (Slot){MyDatabaseId, model->id, model->created_at, dsm_segment_handle(segment), bytes, ++table->clock};

@@ -13,6 +13,7 @@
 
 #include "factor.h"
 #include "json_params.h"
+#include "progress.h"
 #include "ranker_data.h"
 #include "ranker_report.h"
 
@@ -122,13 +123,14 @@ train_heads(KpxRanker *ranker, KpxRankerData *data, const Settings *s, Run *run)
 	run->train_loss = palloc(sizeof(double) * (int) s->epochs);
 	run->dev_loss = palloc(sizeof(double) * (int) s->epochs);
 	memcpy(best, ranker->parameter, bytes);
+	kpx_progress_phase("epochs", (uint64) s->epochs);
 	for (run->epochs = 0; run->epochs < (int) s->epochs;)
 	{
 		int e = run->epochs++;
 
 		run->train_loss[e] = run_epoch(ranker, data, s, &adam, e);
 		run->dev_loss[e] = mean_loss(ranker, data, KPX_SPLIT_DEV);
-		elog(DEBUG1, "kpxrec: ranker epoch %d, train loss %.6g, dev loss %.6g", e + 1, run->train_loss[e], run->dev_loss[e]);
+		kpx_progress_loss((uint64) run->epochs, run->dev_loss[e]);
 		if (e == 0 || run->dev_loss[e] < run->dev_loss[run->best])
 		{
 			run->best = e;
@@ -339,6 +341,8 @@ kpx_train_ranker(PG_FUNCTION_ARGS)
 	for (int m = 0; m < n_modules; m++)
 		kpx_require_owner(modules[m]->owner, "module", modules[m]->name);
 	lock_training();
+	kpx_progress_begin("kpx_train_ranker", kpx_modules_label(modules, n_modules));
+	kpx_progress_phase("reading impressions", 0);
 	data = kpx_ranker_data(modules, n_modules, (int64) s.max_impressions, (uint64) s.seed);
 	prepare_ranker(&t, data, &s);
 	trained = enough(data, &s);
@@ -353,9 +357,12 @@ kpx_train_ranker(PG_FUNCTION_ARGS)
 							data->train_conversions, s.min_conversions),
 					 errdetail("P(convert | click) stays a smoothed rate.")));
 	}
+	kpx_progress_phase("storing the ranker", 0);
 	store(&t, data, &s, &run, modules, n_modules, trained, activate);
+	kpx_progress_phase("judging on test users", 0);
 	if (trained)
 		kpx_ranker_judge(&t, data, auc);
+	kpx_progress_end();
 	{
 		Datum values[] = {Int64GetDatum(t.id), BoolGetDatum(trained), Int64GetDatum((int64) data->impressions.n), Int64GetDatum(data->clicks),
 						  Int64GetDatum(data->conversions), Int32GetDatum(run.epochs),

@@ -16,6 +16,7 @@
 
 #include "factor.h"
 #include "ingest.h"
+#include "progress.h"
 
 /* About two milliseconds of work between looks at interrupts. */
 #define BUDGET (UINT64CONST(1) << 21)
@@ -99,9 +100,13 @@ find_itemsets(KpxData *data, const KpxMinerOptions *options, MemoryContext conte
 	KpxMiner *miner;
 	KpxStatus status = kpx_miner_begin(options, data->offset, data->index, data->users, data->items, &arena, &miner);
 
+	kpx_progress_phase("finding itemsets", 0);
 	if (status == KPX_OK)
 		while ((status = kpx_miner_run(miner, BUDGET)) == KPX_MORE)
+		{
 			CHECK_FOR_INTERRUPTS();
+			kpx_progress_step(kpx_miner_itemsets(miner)->n);
+		}
 	if (status == KPX_OVER_LIMIT)
 		report_limit(miner, options, &arena);
 	if (status != KPX_OK)
@@ -116,6 +121,7 @@ count_rules(const KpxItemsets *sets, uint64 confidence)
 	KpxStatus status;
 	uint64 total = 0;
 
+	kpx_progress_phase("counting rules", 0);
 	(void) kpx_rules_begin(confidence, KPX_FRACTION, &cursor);
 	do
 	{
@@ -124,6 +130,7 @@ count_rules(const KpxItemsets *sets, uint64 confidence)
 		CHECK_FOR_INTERRUPTS();
 		status = kpx_rules_next(sets, &cursor, ITEMSETS_A_STEP, NULL, 0, &n);
 		total += n;
+		kpx_progress_step(total);
 	} while (status == KPX_MORE);
 	return total;
 }
@@ -178,6 +185,7 @@ mine(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 	set.confidence = kpx_billionths(set.min_confidence, "min_confidence");
 	qsort(modules, n, sizeof(KpxModule *), compare_modules);
 	lock_set(modules, n);
+	kpx_progress_begin("kpx_mine_rules", kpx_modules_label(modules, n));
 	INSTR_TIME_SET_CURRENT(start);
 	data = kpx_ingest_baskets(modules, n, kpx_basket_argument(set.basket));
 	set.item_ids = data->item_ids;
@@ -194,6 +202,7 @@ mine(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 				 errmsg("there are " UINT64_FORMAT " rules, " INT64_FORMAT " are allowed", set.rules, params.max_rules),
 				 errhint("Raise min_confidence or min_support, lower max_length, or raise max_rules in params.")));
 	kpx_rules_store(&set);
+	kpx_progress_end();
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
 	if (IsTransactionBlock())

@@ -13,6 +13,8 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "progress.h"
+
 #define RULES_A_STEP 4096
 #define RULE_COLUMNS 8 /* of kpx.rule */
 
@@ -163,7 +165,9 @@ put_rules(Tuplestorestate *to, TupleDesc desc, const KpxRuleSet *set, const Name
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec rules to write", ALLOCSET_DEFAULT_SIZES);
 	KpxRuleCursor cursor;
 	KpxStatus status;
+	uint64 done = 0;
 
+	kpx_progress_phase("storing rules", set->rules);
 	(void) kpx_rules_begin(set->confidence, KPX_FRACTION, &cursor);
 	do
 	{
@@ -175,6 +179,7 @@ put_rules(Tuplestorestate *to, TupleDesc desc, const KpxRuleSet *set, const Name
 		old = MemoryContextSwitchTo(batch);
 		for (uint64 i = 0; i < n; i++)
 			put_rule(to, desc, set->sets, names, &rule[i], set_id);
+		kpx_progress_step(done += n);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	} while (status == KPX_MORE);

@@ -12,6 +12,7 @@
 #include "factor.h"
 #include "ingest.h"
 #include "json_params.h"
+#include "progress.h"
 #include "request.h"
 #include "scorer.h"
 
@@ -126,6 +127,8 @@ kpx_cluster(PG_FUNCTION_ARGS)
 	params = read_params(fcinfo, 3);
 	PreventCommandIfReadOnly("kpx_cluster()");
 	kpx_segmentation_begin(name);
+	kpx_progress_begin("kpx_cluster", name);
+	kpx_progress_phase("reading profiles", 0);
 	model = params.factors > 0 ? active_model(modules, n) : NULL;
 	data = kpx_segment_encode(modules, n, model, &params);
 	check_enough(data, k, &params);
@@ -133,7 +136,9 @@ kpx_cluster(PG_FUNCTION_ARGS)
 	if (k && clusters->k < k)
 		ereport(NOTICE,
 				(errmsg("%d segments instead of %d: the others would have had fewer than %g users", clusters->k, k, params.min_users)));
+	kpx_progress_phase("storing segments", 0);
 	values[0] = Int64GetDatum(kpx_segmentation_store(name, modules, n, model, data, clusters, k, &params));
+	kpx_progress_end();
 	values[1] = Int32GetDatum(clusters->k);
 	values[2] = Int64GetDatum((int64) data->n);
 	values[3] = Int32GetDatum(data->n_features);

@@ -18,6 +18,7 @@
 
 #include "utils/wait_event.h"
 
+#include "progress.h"
 #include "shared_memory.h"
 #include "workers.h"
 
@@ -265,6 +266,7 @@ conclude(KpxClusterProcess *p)
 	}
 	if (!s->last)
 		s->done++;
+	kpx_progress_step((uint64) s->done);
 	if (s->last || changed == 0)
 	{
 		s->last = true;
@@ -281,12 +283,19 @@ iterate(KpxClusterProcess *p)
 	KpxClusterRun *s = p->shared;
 	uint64 job;
 
+	if (p->leader)
+		kpx_progress_phase("restarts", (uint64) n_jobs(s));
 	while (take(p, n_jobs(s), &job))
+	{
+		kpx_progress_step(job); /* workers have none */
 		run_job(p, (int) job);
+	}
 	LEADER_STEP(p, (void) 0);
 	if (s->high_k > s->low_k)
 		judge_k(p);
 	LEADER_STEP(p, choose(p));
+	if (p->leader)
+		kpx_progress_phase("iterations", (uint64) s->iterations);
 	do
 	{
 		assign_slots(p);

@@ -1,6 +1,6 @@
 /*
  * shared_memory.h
- *	  A segment of dynamic shared memory, if there is room for one.
+ *	  Main shared memory, which a preloaded library may ask for, and segments of dynamic shared memory.
  */
 #ifndef KPX_SHARED_MEMORY_H
 #define KPX_SHARED_MEMORY_H
@@ -8,6 +8,21 @@
 #include "kpxrec.h"
 
 #include "storage/dsm.h"
+#include "storage/lwlock.h"
+
+/* One structure in main shared memory; static, a file's own. */
+typedef struct KpxShared
+{
+	const char *name; /* in pg_shmem_allocations, and of its tranche of locks */
+	size_t (*bytes)(void); /* called when MaxBackends is known */
+	int locks;
+	void (*init)(void *memory, LWLockPadded *locks); /* of memory that is zeroed; locks[locks] */
+	void *memory; /* NULL: the library is not preloaded, or the server has not come so far */
+	struct KpxShared *next;
+} KpxShared;
+
+/* Asks for it: to be called while the server preloads libraries. */
+extern void kpx_shared_request(KpxShared *shared);
 
 /*
  * A segment of this size whose mapping belongs to the current resource owner; NULL when

@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "factor.h"
+#include "progress.h"
 
 double
 kpx_seconds_since(instr_time *start)
@@ -22,17 +23,6 @@ kpx_seconds_since(instr_time *start)
 	INSTR_TIME_SUBTRACT(now, *start);
 	INSTR_TIME_SET_CURRENT(*start);
 	return INSTR_TIME_GET_DOUBLE(now);
-}
-
-static char *
-default_name(KpxModule **modules, int n)
-{
-	StringInfoData name;
-
-	initStringInfo(&name);
-	for (int m = 0; m < n; m++)
-		appendStringInfo(&name, "%s%s", m ? "+" : "", modules[m]->name);
-	return name.data;
 }
 
 static void
@@ -50,7 +40,7 @@ kpx_training_begin(KpxTraining *training, KpxModule **modules, int n, const KpxA
 	*training = (KpxTraining){.n_modules = n,
 							  .modules = modules,
 							  .params = kpx_params_parse(algorithm, given, kpx_module_names(modules, n), n),
-							  .name = name ? pstrdup(name) : default_name(modules, n),
+							  .name = name ? pstrdup(name) : kpx_modules_label(modules, n),
 							  .report = {.algorithm = algorithm->name}};
 	if (!algorithm->catalogue)
 		kpx_require_sources(modules, n);
@@ -138,6 +128,7 @@ kpx_training_store(KpxTraining *training)
 	KpxModel *model = training->model;
 	KpxTrainingReport *report = &training->report;
 
+	kpx_progress_phase("storing the model", 0);
 	report->iterations = training->fit.iterations;
 	report->loss = training->fit.loss;
 	if (training->params->algorithm->vector && model->items > 0)

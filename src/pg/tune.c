@@ -23,6 +23,7 @@
 #include "core/ingest.h"
 #include "factor.h"
 #include "judge.h"
+#include "progress.h"
 #include "search.h"
 #include "split.h"
 
@@ -244,7 +245,7 @@ run_trial(Search *s, Trial *trial, double share)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec trial", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	KpxData *data = weighted_data(s->data, trial->parsed);
+	KpxData *data;
 	instr_time start;
 	KpxFit fit;
 	KpxModel *model;
@@ -252,6 +253,8 @@ run_trial(Search *s, Trial *trial, double share)
 	double sum = 0;
 	int judged = 0;
 
+	kpx_progress_begin("trial", trial->algorithm->name);
+	data = weighted_data(s->data, trial->parsed);
 	INSTR_TIME_SET_CURRENT(start);
 	model = kpx_fit(data, shorter(trial->parsed, share), &fit);
 	for (int m = 0; m < s->n_modules; m++)
@@ -271,6 +274,7 @@ run_trial(Search *s, Trial *trial, double share)
 	trial->value = judged ? sum / judged : 0;
 	trial->error = judged ? sqrt(variance) / judged : 0;
 	trial->seconds += seconds_since(&start);
+	kpx_progress_end();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -309,6 +313,7 @@ run_search(Search *s)
 	{
 		double share = pow(0.5, rungs - 1 - r);
 
+		kpx_progress_phase(psprintf("trials, rung %d of %d", r + 1, rungs), (uint64) alive);
 		for (int t = 0; t < alive; t++)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -320,6 +325,7 @@ run_search(Search *s)
 				return;
 			}
 			run_trial(s, &s->trials[t], share);
+			kpx_progress_step((uint64) t + 1);
 		}
 		qsort(s->trials, s->n_trials, sizeof(Trial), compare_trials);
 		alive = (alive + KEEP_ONE_IN - 1) / KEEP_ONE_IN;
@@ -416,6 +422,7 @@ tune(FunctionCallInfo fcinfo, bool list)
 	s.target = target_argument(fcinfo, 8, &s);
 	s.seed = PG_ARGISNULL(9) ? 1 : (uint64) PG_GETARG_INT64(9);
 	draw_trials(&s, algorithms, n_algorithms, PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));
+	kpx_progress_begin("kpx_tune", kpx_modules_label(s.modules, s.n_modules));
 	read_data(&s);
 	run_search(&s);
 	owner = GetUserNameFromId(GetUserId(), false);
@@ -426,6 +433,7 @@ tune(FunctionCallInfo fcinfo, bool list)
 	kpx_catalog_end(&catalog);
 	for (int t = 0; t < s.n_trials && s.trials[t].share > 0; t++)
 		put_trial(fcinfo, &s.trials[t], run);
+	kpx_progress_end();
 	return (Datum) 0;
 }
 

@@ -61,6 +61,7 @@ CREATE TABLE kpx.segment_member (
 	segment integer NOT NULL,
 	PRIMARY KEY (segmentation_id, user_id)
 );
+CREATE INDEX ON kpx.segment_member (user_id);
 COMMENT ON TABLE kpx.segment_member IS 'users and their segments as of the clustering; empty unless it was asked for';
 
 CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kpx.segmentation

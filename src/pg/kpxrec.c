@@ -174,6 +174,29 @@ kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 	return result;
 }
 
+int
+kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
+{
+	int result;
+
+	if (*plan == NULL)
+	{
+		SPIPlanPtr made = SPI_prepare(sql, nargs, types);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the tables of kpxrec cannot be used: %s", SPI_result_code_string(SPI_result))));
+		*plan = made;
+	}
+	result = SPI_execute_plan(*plan, values, nulls, read_only, 0);
+	if (result < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the tables of kpxrec cannot be used: %s", SPI_result_code_string(result))));
+	return result;
+}
+
 void *
 kpx_alloc(MemoryContext context, size_t n, size_t size)
 {

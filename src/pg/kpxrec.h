@@ -41,6 +41,10 @@ extern void kpx_catalog_end(KpxCatalog *catalog);
 extern int kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
 							   bool read_only);
 
+/* The same, planned once a session: plan is a static variable of the caller's, NULL at first. */
+extern int kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
+									   bool read_only);
+
 /* Bytes n * size in context, 64-byte aligned start not promised; 54000 when it does not fit. */
 extern void *kpx_alloc(MemoryContext context, size_t n, size_t size);
 /* The same, aligned to 64 bytes and zeroed; freed with its context only. */

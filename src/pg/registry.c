@@ -27,8 +27,8 @@ static KpxRegistry *stale = NULL;
 static bool valid = false;
 static bool callbacks_registered = false;
 static uint64 generation = 0;
-static Oid watched[6];
-static const char *const watched_names[6] = {"module", "event_source", "model", "active_model", "ranker", "segmentation"};
+static Oid watched[7];
+static const char *const watched_names[7] = {"module", "event_source", "model", "active_model", "ranker", "segmentation", "forget_key"};
 
 static void
 forget(void)
@@ -240,6 +240,20 @@ load_sources(KpxRegistry *registry)
 	}
 }
 
+static void
+load_forget_key(KpxRegistry *registry)
+{
+	bool null;
+	bytea *key;
+
+	kpx_catalog_execute("SELECT key FROM kpx.forget_key", 0, NULL, NULL, NULL, true);
+	if (SPI_processed == 0)
+		return;
+	key = DatumGetByteaPP(field(0, 1, &null));
+	registry->forget_key = MemoryContextAllocZero(registry->context, Max(VARSIZE_ANY_EXHDR(key), 32));
+	memcpy(registry->forget_key, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+}
+
 /* Also takes the extension's schema from the row it looks at. */
 static void
 check_version(KpxRegistry *registry)
@@ -287,6 +301,7 @@ kpx_registry(void)
 	loaded->generation = before;
 	load_modules(loaded);
 	load_sources(loaded);
+	load_forget_key(loaded);
 	kpx_catalog_end(&catalog);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	if (current)

@@ -65,6 +65,7 @@ typedef struct KpxRegistry
 	MemoryContext context;
 	char *schema; /* of the extension's functions */
 	uint64 generation;
+	uint8 *forget_key; /* of the tombstones (forget.c); NULL while nobody was ever forgotten */
 	int n_modules;
 	KpxModule *modules; /* by id */
 	struct KpxRegistry *next_stale;

@@ -13,6 +13,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
+#include "forget.h"
 #include "ingest.h"
 
 #define POPULAR_ITEMS 200 /* kept of each module and segment */
@@ -211,21 +212,27 @@ store_members(int64 id, const KpxEncoded *data, const KpxClusters *clusters)
 {
 	Oid types[] = {INT8OID, TEXTARRAYOID, INT4ARRAYOID};
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec members", ALLOCSET_DEFAULT_SIZES);
+	KpxForgotten *forgotten;
 
+	/* users may have been forgotten since they were read */
+	kpx_lock_all_users(true);
+	forgotten = kpx_forgotten_load(kpx_registry());
 	for (size_t begin = 0; begin < data->n; begin += MEMBERS_A_STATEMENT)
 	{
-		int n = (int) Min(MEMBERS_A_STATEMENT, data->n - begin);
+		size_t end = Min(begin + MEMBERS_A_STATEMENT, data->n);
+		int n = 0;
 		MemoryContext old = MemoryContextSwitchTo(batch);
-		Datum *users = palloc(sizeof(Datum) * n);
-		Datum *segments = palloc(sizeof(Datum) * n);
+		Datum *users = palloc(sizeof(Datum) * (end - begin));
+		Datum *segments = palloc(sizeof(Datum) * (end - begin));
 		Datum values[3] = {Int64GetDatum(id)};
 
 		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < n; i++)
-		{
-			users[i] = kpx_id_to_datum(data->kind, data->users[begin + i], TEXTOID);
-			segments[i] = Int32GetDatum((int32) clusters->label[begin + i] + 1);
-		}
+		for (size_t i = begin; i < end; i++)
+			if (!kpx_forgotten_has(forgotten, data->kind, data->users[i]))
+			{
+				users[n] = kpx_id_to_datum(data->kind, data->users[i], TEXTOID);
+				segments[n++] = Int32GetDatum((int32) clusters->label[i] + 1);
+			}
 		values[1] = PointerGetDatum(construct_array(users, n, TEXTOID, -1, false, TYPALIGN_INT));
 		values[2] = PointerGetDatum(construct_array(segments, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 		kpx_catalog_execute("INSERT INTO kpx.segment_member SELECT $1, u, s FROM unnest($2, $3) AS m(u, s)", 3, types, values, NULL, false);

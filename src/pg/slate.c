@@ -13,7 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
-#include "ingest.h"
+#include "forget.h"
 #include "request.h"
 
 /* ------------------------------------------------------------ worth and rules */
@@ -103,26 +103,6 @@ take_modules(KpxSlateRequest *r, ArrayType *array)
 	}
 }
 
-/* The user as one text, whatever the type: caps are counted by it. */
-static char *
-user_text(KpxSlateRequest *r, Datum value, Oid type)
-{
-	KpxIdKind kind;
-
-	if (!kpx_id_kind(type, &kind))
-		(void) kpx_require_id_kind(type, "argument \"user_id\"");
-	if (kind != KPX_ID_TEXT)
-		return kpx_id_to_cstring(kind, kpx_id_from_datum(kind, type, value));
-	for (int m = 0; m < r->n_modules; m++)
-		if (r->modules[m]->n_sources > 0)
-		{
-			KpxIdKind expected = kpx_user_kind(&r->modules[m], 1);
-
-			return kpx_id_to_cstring(expected, kpx_id_from_text(expected, TextDatumGetCString(value)));
-		}
-	return TextDatumGetCString(value);
-}
-
 static void
 require_log(void)
 {
@@ -150,7 +130,7 @@ open_request(FunctionCallInfo fcinfo)
 	r.home = PG_ARGISNULL(3) ? NULL : kpx_find_module(r.registry, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	r.log = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
 	r.context = PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5);
-	r.user_id = user_text(&r, PG_GETARG_DATUM(0), get_fn_expr_argtype(fcinfo->flinfo, 0));
+	r.user_id = kpx_user_text(r.registry, PG_GETARG_DATUM(0), get_fn_expr_argtype(fcinfo->flinfo, 0));
 	return r;
 }
 
@@ -231,8 +211,12 @@ kpx_recommend_slate(PG_FUNCTION_ARGS)
 	kpx_slate_items(&r);
 	rank = (KpxRankRequest){r.registry, r.user_id, r.home, r.modules, r.n_modules, r.items, r.n};
 	r.ranker = kpx_rank_candidates(&rank);
+	/* the slates of a user are serialised: caps count with a snapshot taken from here on */
 	if (r.log)
-		kpx_slate_lock_user(r.user_id);
+	{
+		kpx_lock_user(r.user_id);
+		r.log = !kpx_is_forgotten(r.registry, r.user_id);
+	}
 	r.now = kpx_now();
 	kpx_slate_mix(&r);
 	kpx_slate_state(&r);

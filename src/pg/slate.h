@@ -69,8 +69,6 @@ extern double kpx_slate_value(const KpxPolicy *policy, const char *home, const c
 
 /* slate_state.c: caps, gaps, quiet hours, dismissals, budgets to room, price, closed and the offers' rules. */
 extern void kpx_slate_state(KpxSlateRequest *r);
-/* Serialises the slates of a user until the transaction ends. */
-extern void kpx_slate_lock_user(const char *user_id);
 /* Counts what was shown against the budgets and moves their prices. */
 extern void kpx_slate_spend(KpxSlateRequest *r, const KpxPlace *places, int n);
 

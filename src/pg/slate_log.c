@@ -64,7 +64,7 @@ static void
 require_partitions(TimestampTz at)
 {
 	static const char *const parents[] = {"slate", "impression"};
-	static const char *const indexes[][2] = {{"slate_id", NULL}, {"slate_id", "user_id, occurred_at"}};
+	static const char *const indexes[][2] = {{"slate_id", "user_id"}, {"slate_id", "user_id, occurred_at"}};
 	int year;
 	int month;
 	LOCKTAG tag;
@@ -97,24 +97,6 @@ array_of(Datum *elements, int n, Oid type)
 
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	return PointerGetDatum(construct_array(elements, n, type, length, by_value, align));
-}
-
-/* One statement of the log: planned once a session. */
-static void
-execute_once_planned(SPIPlanPtr *plan, const char *sql, int n, Oid *types, Datum *values, const char *nulls)
-{
-	if (*plan == NULL)
-	{
-		SPIPlanPtr made = SPI_prepare(sql, n, types);
-
-		if (made == NULL || SPI_keepplan(made) != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the tables of kpxrec cannot be used: %s", SPI_result_code_string(SPI_result))));
-		*plan = made;
-	}
-	if (SPI_execute_plan(*plan, values, nulls, false, 0) < 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the tables of kpxrec cannot be used")));
 }
 
 static void
@@ -175,9 +157,9 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 	for (int c = 4; c < 8; c++)
 		values[13 + c] = array_of(column[c], r->n, FLOAT8OID);
 	values[21] = array_of(column[8], r->n, TEXTOID);
-	execute_once_planned(&plan, "INSERT INTO kpx.slate VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-								" $17, $18, $19, $20, $21, $22)",
-						 22, types, values, nulls);
+	kpx_catalog_execute_planned(&plan, "INSERT INTO kpx.slate VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+									   " $17, $18, $19, $20, $21, $22)",
+								22, types, values, nulls, false);
 }
 
 static void
@@ -226,12 +208,12 @@ write_impressions(const KpxSlateRequest *r, int64 slate_id, const KpxPlace *plac
 	values[14] = array_of(column[9], n, TEXTOID);
 	values[15] = array_of(signal, n * KPX_SIGNALS, FLOAT4OID);
 	values[16] = Int32GetDatum(KPX_SIGNALS);
-	execute_once_planned(&plan, "INSERT INTO kpx.impression SELECT $1, u.n, $2, $3, $4, u.module, u.item, nullif(u.category, ''), $5, u.score,"
-								" u.click, u.convert, u.value, u.propensity, u.explored, nullif(u.reason, ''),"
-								" $16[((u.n - 1) * $17 + 1)::int4 : (u.n * $17)::int4]"
-								" FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY"
-								" u(module, item, category, score, click, convert, value, propensity, explored, reason, n)",
-						 17, types, values, NULL);
+	kpx_catalog_execute_planned(&plan, "INSERT INTO kpx.impression SELECT $1, u.n, $2, $3, $4, u.module, u.item, nullif(u.category, ''), $5, u.score,"
+									   " u.click, u.convert, u.value, u.propensity, u.explored, nullif(u.reason, ''),"
+									   " $16[((u.n - 1) * $17 + 1)::int4 : (u.n * $17)::int4]"
+									   " FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY"
+									   " u(module, item, category, score, click, convert, value, propensity, explored, reason, n)",
+								17, types, values, NULL, false);
 }
 
 int64
@@ -244,7 +226,7 @@ kpx_slate_write(KpxSlateRequest *r, const KpxPlace *places, int n)
 
 	kpx_catalog_begin(&catalog, false);
 	require_partitions(r->now);
-	execute_once_planned(&plan, "SELECT nextval('kpx.slate_id_seq'::regclass)", 0, NULL, NULL, NULL);
+	kpx_catalog_execute_planned(&plan, "SELECT nextval('kpx.slate_id_seq'::regclass)", 0, NULL, NULL, NULL, false);
 	slate_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	write_slate(r, slate_id);
 	write_impressions(r, slate_id, places, n);

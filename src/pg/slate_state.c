@@ -11,8 +11,6 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
-#include "storage/lock.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
@@ -30,17 +28,6 @@ typedef struct History
 	int n;
 	Shown *shown;
 } History;
-
-/* Field 4 other than 1 and 2 is out of reach of the SQL functions. */
-void
-kpx_slate_lock_user(const char *user_id)
-{
-	uint64 hash = hash_bytes_extended((const unsigned char *) user_id, (int) strlen(user_id), 0);
-	LOCKTAG tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 0x4B50);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-}
 
 /* ------------------------------------------------------------ which settings apply */
 

@@ -46,10 +46,12 @@ CREATE TABLE kpx.slate (
 	c_convert double precision[] NOT NULL,
 	c_price double precision[] NOT NULL,
 	c_boost double precision[] NOT NULL,
-	c_rule text[] NOT NULL
+	c_rule text[] NOT NULL,
+	models bigint[]
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE kpx.slate IS 'slates that were logged, with the candidates they were chosen from';
 COMMENT ON COLUMN kpx.slate.home_module_id IS '0: no home module';
+COMMENT ON COLUMN kpx.slate.models IS 'the model that answered, by module of modules; 0: none';
 COMMENT ON COLUMN kpx.slate.c_rule IS 'the rule that kept a candidate out; empty: it could be shown';
 
 CREATE TABLE kpx.impression (
@@ -69,10 +71,12 @@ CREATE TABLE kpx.impression (
 	propensity double precision NOT NULL,
 	explored boolean NOT NULL,
 	reason text,
-	signals real[] NOT NULL
+	signals real[] NOT NULL,
+	model_id bigint
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE kpx.impression IS 'impressions: one row an item that was shown';
 COMMENT ON COLUMN kpx.impression.signals IS 'what the ranker learns from, in the order of docs/ranking.md; NaN: not known';
+COMMENT ON COLUMN kpx.impression.model_id IS 'the model that answered; NULL: none';
 COMMENT ON COLUMN kpx.impression.propensity IS 'probability of this item at this rank, given the items above it';
 
 CREATE TABLE kpx.dismissal (

@@ -124,7 +124,33 @@ WHERE kpx.member_of(m.owner)
 GROUP BY i.policy_id;
 COMMENT ON VIEW @extschema@.kpx_policy_effect IS
 'what each version of the policy showed and earned, over the modules that the current role owns';
-GRANT SELECT ON @extschema@.kpx_funnel, @extschema@.kpx_policy_effect TO PUBLIC;
+
+-- Not by slate: a slate has items of several modules, and perhaps of several models.
+CREATE VIEW @extschema@.kpx_model_effect WITH (security_barrier) AS
+SELECT m.name AS module, i.model_id AS model, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
+	pg_catalog.count(DISTINCT i.user_id) AS users, pg_catalog.count(*) AS impressions,
+	pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
+	pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
+	pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
+	coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue,
+	coalesce(pg_catalog.sum(f.revenue), 0::double precision) OPERATOR(pg_catalog./) pg_catalog.count(DISTINCT i.user_id)::double precision
+		AS revenue_per_user
+FROM kpx.impression i
+JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
+LEFT JOIN LATERAL (
+	SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
+		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
+		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
+	FROM kpx.feedback f
+	WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
+WHERE kpx.member_of(m.owner)
+GROUP BY 1, 2;
+COMMENT ON VIEW @extschema@.kpx_model_effect IS
+'what each model showed and earned in each module, champions beside challengers, for owners of the module';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.model IS 'the model that answered; NULL: none was active';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.users IS 'different users who were shown something by it: the sample size, since users are what is split';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.clicks IS 'impressions that were clicked or led to a conversion';
+GRANT SELECT ON @extschema@.kpx_funnel, @extschema@.kpx_policy_effect, @extschema@.kpx_model_effect TO PUBLIC;
 
 CREATE FUNCTION @extschema@.kpx_optimize_policy(params jsonb DEFAULT '{}', since timestamptz DEFAULT NULL)
 RETURNS TABLE (policy bigint, iterations integer, converged boolean, slates bigint, value_before double precision,

@@ -131,7 +131,8 @@ kpx_model_of(const KpxData *data, const KpxParams *params)
 											 .observed = params->observed[m],
 											 .half_life = params->half_life[m],
 											 .users = data->module_users[m],
-											 .interactions = data->module_interactions[m]};
+											 .interactions = data->module_interactions[m],
+											 .window = data->window[m]};
 	model->popularity = kpx_alloc_aligned(CurrentMemoryContext, data->items, sizeof(float));
 	fill_popularity(model, data);
 	return model;

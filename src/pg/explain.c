@@ -112,7 +112,7 @@ score_state(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 	state->transaction = GetCurrentTransactionStartTimestamp();
 	state->command = GetActiveSnapshot()->curcid;
 	state->commits = GetActiveSnapshot()->snapXactCompletionCount;
-	kpx_request_open(&state->q, module, fcinfo, 3);
+	kpx_request_open_for(&state->q, module, fcinfo, 3, user_type, from_text);
 	kind = kpx_model_user_kind(state->q.registry, state->q.model);
 	state->taste = kpx_request_user(&state->q, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind);
 	MemoryContextSwitchTo(old);
@@ -166,7 +166,7 @@ explain(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		return (Datum) 0;
-	kpx_request_open(&q, kpx_text_argument(fcinfo, 1, "module"), fcinfo, 3);
+	kpx_request_open_for(&q, kpx_text_argument(fcinfo, 1, "module"), fcinfo, 3, user_type, from_text);
 	kind = kpx_model_user_kind(q.registry, q.model);
 	taste = kpx_request_user(&q, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind);
 	item = item_argument(&q, fcinfo);

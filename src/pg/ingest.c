@@ -68,6 +68,7 @@ typedef struct Reader
 	/* this module */
 	KpxIdMap *items;
 	uint32 item_base;
+	KpxWindow *window;
 	/* this source */
 	const KpxSource *source;
 	Oid user_type;
@@ -75,6 +76,7 @@ typedef struct Reader
 	KpxIdKind item_kind;
 	double weight;
 	int time_column; /* 0 = not selected */
+	bool times_count; /* for more than the window */
 	int weight_column;
 	uint64 null_ids;
 	uint64 bad_weights;
@@ -95,6 +97,16 @@ kpx_event_second(TimestampTz occurred_at)
 
 	return second < 1 ? 1 : second > PG_UINT32_MAX ? PG_UINT32_MAX
 												   : (uint32) second;
+}
+
+void
+kpx_window_add(KpxWindow *window, TimestampTz at)
+{
+	if (TIMESTAMP_NOT_FINITE(at) || at > GetCurrentTransactionStartTimestamp())
+		return;
+	window->oldest = Min(window->oldest, at);
+	window->at_newest = at > window->newest ? 1 : window->at_newest + (at == window->newest);
+	window->newest = Max(window->newest, at);
 }
 
 static void
@@ -161,11 +173,12 @@ event_weight(Reader *r, TupleTableSlot *slot, double *weight, TimestampTz *at)
 	if (r->time_column && !slot->tts_isnull[r->time_column - 1])
 	{
 		*at = DatumGetTimestampTz(slot->tts_values[r->time_column - 1]);
-		if (TIMESTAMP_NOT_FINITE(*at))
+		if (TIMESTAMP_NOT_FINITE(*at) && r->times_count)
 		{
 			r->bad_times++;
 			return false;
 		}
+		kpx_window_add(r->window, *at);
 		if (r->source->half_life > 0 && !r->as_baskets)
 			*weight *= kpx_decay(kpx_event_age(*at), r->source->half_life);
 	}
@@ -382,7 +395,8 @@ read_source(Reader *r, const KpxModule *module, const KpxSource *source, double 
 	r->weight_column = source->weight_column ? ++column : 0;
 	if (source->weight_column)
 		appendStringInfo(&sql, ", %s::pg_catalog.float8", quote_identifier(source->weight_column));
-	r->time_column = source->occurred_at && (source->half_life > 0 || r->want_last || r->want_times || r->baskets) ? ++column : 0;
+	r->time_column = source->occurred_at ? ++column : 0;
+	r->times_count = source->half_life > 0 || r->want_last || r->want_times || r->baskets;
 	if (r->time_column)
 		appendStringInfo(&sql, ", %s::pg_catalog.timestamptz", quote_identifier(source->occurred_at));
 	appendStringInfo(&sql, " FROM %s", relation);
@@ -574,6 +588,7 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 	data->item_base = palloc0(sizeof(uint32) * (n_modules + 1));
 	data->module_interactions = palloc0(sizeof(uint64) * n_modules);
 	data->module_users = palloc0(sizeof(uint64) * n_modules);
+	data->window = palloc(sizeof(KpxWindow) * n_modules);
 	r.context = CurrentMemoryContext;
 	r.want_last = want_last;
 	r.want_times = (want & KPX_WANT_TIMES) != 0;
@@ -591,6 +606,8 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 	{
 		r.items = kpx_idmap_create(CurrentMemoryContext, kpx_module_item_kind(modules[m]));
 		r.item_base = data->item_base[m];
+		r.window = &data->window[m];
+		*r.window = KPX_NO_WINDOW;
 		for (int s = 0; s < modules[m]->n_sources; s++)
 			read_source(&r, modules[m], &modules[m]->sources[s], observed[m]);
 		if (want & KPX_WANT_CATALOGUE)

@@ -9,9 +9,23 @@
 #include "ids.h"
 #include "registry.h"
 
+#include "datatype/timestamp.h"
+
 struct KpxIdMap;
 
 #define KPX_NO_ITEM PG_UINT32_MAX
+
+/* Times of the events that were read, those without one or of the future left out. */
+typedef struct KpxWindow
+{
+	TimestampTz oldest; /* DT_NOEND: no event has a time */
+	TimestampTz newest; /* DT_NOBEGIN: no event has a time */
+	uint64 at_newest; /* events of just that time: more of them later are new ones */
+} KpxWindow;
+
+/* A window without events, and one with one more. */
+#define KPX_NO_WINDOW ((KpxWindow){DT_NOEND, DT_NOBEGIN, 0})
+extern void kpx_window_add(KpxWindow *window, TimestampTz at);
 
 /*
  * Interactions of users with the items of all modules, items of module m being
@@ -33,6 +47,7 @@ typedef struct KpxData
 	uint32 *time; /* of an interaction's last event, see kpx_event_second; NULL unless asked for */
 	uint64 *module_interactions; /* [n_modules] */
 	uint64 *module_users; /* [n_modules] */
+	KpxWindow *window; /* [n_modules] */
 	uint32 **last_item; /* [n_modules][users], KPX_NO_ITEM = none; only if asked for */
 } KpxData;
 

@@ -250,6 +250,13 @@ kpx_model_activate(int64 id)
 	kpx_catalog_execute("SELECT FROM kpx.module WHERE id IN (SELECT module_id FROM kpx.model_module WHERE model_id = $1)"
 						" ORDER BY id FOR KEY SHARE",
 						1, types, values, NULL, false);
+	/* Who challenged the active model is a challenger no more; and what kpx_rollback goes back to. */
+	kpx_catalog_execute("DELETE FROM kpx.traffic WHERE model_id = $1", 1, types, values, NULL, false);
+	kpx_catalog_execute("INSERT INTO kpx.activation (module_id, model_id)"
+						" SELECT mm.module_id, mm.model_id FROM kpx.model_module mm JOIN kpx.module m ON m.id = mm.module_id"
+						" LEFT JOIN kpx.active_model a ON a.module_id = mm.module_id"
+						" WHERE mm.model_id = $1 AND a.model_id IS DISTINCT FROM $1 ORDER BY mm.module_id",
+						1, types, values, NULL, false);
 	kpx_catalog_execute("INSERT INTO kpx.active_model (module_id, model_id)"
 						" SELECT mm.module_id, mm.model_id FROM kpx.model_module mm JOIN kpx.module m ON m.id = mm.module_id"
 						" WHERE mm.model_id = $1 ORDER BY mm.module_id"
@@ -283,34 +290,50 @@ kpx_activate(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-PG_FUNCTION_INFO_V1(kpx_drop_model);
-Datum
-kpx_drop_model(PG_FUNCTION_ARGS)
+void
+kpx_model_delete(int64 id)
 {
 	/* The lock first: it waits for those who are activating it. */
 	static const char *const statements[] = {
 		"SELECT FROM kpx.model WHERE id = $1 FOR UPDATE",
 		"DELETE FROM kpx.active_model WHERE model_id = $1",
+		"DELETE FROM kpx.traffic WHERE model_id = $1",
+		"DELETE FROM kpx.activation WHERE model_id = $1",
 		"DELETE FROM kpx.model_block WHERE model_id = $1",
 		"DELETE FROM kpx.model_part WHERE model_id = $1",
 		"DELETE FROM kpx.model_module WHERE model_id = $1",
 		"DELETE FROM kpx.model WHERE id = $1",
 	};
-	int64 id = PG_GETARG_INT64(0);
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(id)};
-	char *owner;
-	int *modules;
-	int n;
 	KpxCatalog catalog;
 
-	PreventCommandIfReadOnly("kpx_drop_model()");
-	require_model(id, &owner, &modules, &n);
-	kpx_require_owner(owner, "model", psprintf(INT64_FORMAT, id));
 	kpx_catalog_begin(&catalog, false);
 	for (int i = 0; i < (int) lengthof(statements); i++)
 		kpx_catalog_execute(statements[i], 1, types, values, NULL, false);
 	kpx_catalog_end(&catalog);
+}
+
+char *
+kpx_model_owner(int64 id)
+{
+	char *owner;
+	int *modules;
+	int n;
+
+	require_model(id, &owner, &modules, &n);
+	return owner;
+}
+
+PG_FUNCTION_INFO_V1(kpx_drop_model);
+Datum
+kpx_drop_model(PG_FUNCTION_ARGS)
+{
+	int64 id = PG_GETARG_INT64(0);
+
+	PreventCommandIfReadOnly("kpx_drop_model()");
+	kpx_require_owner(kpx_model_owner(id), "model", psprintf(INT64_FORMAT, id));
+	kpx_model_delete(id);
 	PG_RETURN_VOID();
 }
 

@@ -7,6 +7,7 @@
 
 #include "kpxrec.h"
 #include "ids.h"
+#include "ingest.h"
 #include "registry.h"
 
 #include "core/model.h"
@@ -22,6 +23,7 @@ typedef struct KpxModelModule
 	double half_life; /* seconds after which an event counts half when a user is folded in; 0 = none */
 	uint64 users;
 	uint64 interactions;
+	KpxWindow window; /* of its events */
 } KpxModelModule;
 
 #define KPX_MAX_PARTS 8
@@ -93,6 +95,10 @@ extern int kpx_model_store(KpxModel *model, const KpxTrainingReport *report);
 extern void kpx_model_replace(KpxModel *model);
 /* Makes it answer for these of its modules that are registered. */
 extern void kpx_model_activate(int64 model);
+/* Deletes it from all our tables; whoever calls has checked that they may. */
+extern void kpx_model_delete(int64 model);
+/* Owner of a model; 42704 when it does not exist. */
+extern char *kpx_model_owner(int64 model);
 
 /*
  * The model with this id from the cache or the tables, after checking that the current

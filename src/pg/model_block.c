@@ -189,15 +189,23 @@ static void
 store_module(const KpxModel *model, int position)
 {
 	const KpxModelModule *m = &model->modules[position];
-	Oid types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID, FLOAT8OID};
+	Oid types[] = {INT8OID, INT4OID, INT4OID, TEXTOID, INT8OID, INT8OID, INT8OID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID,
+				   TIMESTAMPTZOID, INT8OID};
 	Datum values[] = {Int64GetDatum(model->id), Int32GetDatum(position), Int32GetDatum(m->module_id),
 					  CStringGetTextDatum(m->name), Int64GetDatum(m->items), Int64GetDatum(m->users),
-					  Int64GetDatum(m->interactions), Float8GetDatum(m->observed), Float8GetDatum(m->half_life)};
+					  Int64GetDatum(m->interactions), Float8GetDatum(m->observed), Float8GetDatum(m->half_life),
+					  TimestampTzGetDatum(m->window.oldest), TimestampTzGetDatum(m->window.newest),
+					  Int64GetDatum((int64) m->window.at_newest)};
+	char nulls[] = "            ";
 	KpxArray popularity = popularity_array(model, position);
 
+	if (m->window.at_newest == 0)
+		nulls[9] = nulls[10] = 'n';
+
 	kpx_catalog_execute("INSERT INTO kpx.model_module (model_id, position, module_id, module, items, users, interactions,"
-						" observed_weight, half_life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-						9, types, values, NULL, false);
+						" observed_weight, half_life, oldest_event, newest_event, events_at_newest)"
+						" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+						12, types, values, nulls, false);
 	store_ids(model, position);
 	store_array(model->id, &popularity, position);
 }
@@ -400,7 +408,8 @@ read_modules(KpxModel *model)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(model->id)};
 
-	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions, half_life"
+	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions, half_life,"
+						" coalesce(oldest_event, 'infinity'), coalesce(newest_event, '-infinity'), events_at_newest"
 						" FROM kpx.model_module WHERE model_id = $1 ORDER BY position",
 						1, types, values, NULL, true);
 	model->n_modules = (int) SPI_processed;
@@ -420,6 +429,8 @@ read_modules(KpxModel *model)
 		module->users = (uint64) DatumGetInt64(field(m, 5));
 		module->interactions = (uint64) DatumGetInt64(field(m, 6));
 		module->half_life = DatumGetFloat8(field(m, 7));
+		module->window = (KpxWindow){DatumGetTimestampTz(field(m, 8)), DatumGetTimestampTz(field(m, 9)),
+									 (uint64) DatumGetInt64(field(m, 10))};
 		model->items += module->items;
 	}
 }

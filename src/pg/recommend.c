@@ -11,6 +11,8 @@
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
+#include "lifecycle.h"
+
 /* Bitmap of what this user must not be shown. */
 static uint8 *
 excluded_for(const KpxRequest *q, const KpxHistory *history)
@@ -101,7 +103,7 @@ recommend(FunctionCallInfo fcinfo, Oid user_type, int first, Oid item_type, bool
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	kpx_request_open(&q, kpx_text_argument(fcinfo, 1, "module"), fcinfo, first + 5);
+	kpx_request_open_for(&q, kpx_text_argument(fcinfo, 1, "module"), fcinfo, first + 5, user_type, from_text);
 	q.k = kpx_count_argument(fcinfo, first, "k", 10, 1);
 	q.keep_seen = !PG_ARGISNULL(first + 1) && PG_GETARG_BOOL(first + 1);
 	q.skip = kpx_count_argument(fcinfo, first + 4, "skip", 0, 0);
@@ -210,6 +212,58 @@ answer_batch(FunctionCallInfo fcinfo, KpxRequest *q, const KpxHistory *histories
 	}
 }
 
+/* Lists for n users by the model of q. */
+static void
+answer_users(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId *ids, const Datum *users, int n)
+{
+	float *scores = kpx_alloc_aligned(CurrentMemoryContext, (size_t) q->target->items * USERS_A_BATCH, sizeof(float));
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
+
+	for (int begin = 0; begin < n; begin += USERS_A_QUERY)
+	{
+		int count = Min(USERS_A_QUERY, n - begin);
+		MemoryContext old = MemoryContextSwitchTo(batch);
+		KpxHistory *histories = kpx_history_read(q->registry, q->model, NULL, ids + begin, count, kind);
+
+		for (int u = 0; u < count; u += USERS_A_BATCH)
+			answer_batch(fcinfo, q, histories + u, ids + begin + u, kind, users + begin + u, Min(USERS_A_BATCH, count - u), scores);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
+	}
+}
+
+/* Each model answers its users: the active one and its challengers, one after the other. */
+static void
+answer_by_model(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId *ids, const Datum *users, int n)
+{
+	int64 *model = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(int64));
+	KpxId *own_ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
+	Datum *own_users = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
+
+	for (int u = 0; u < n; u++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		model[u] = kpx_model_for_user(q->module, kind, ids[u]);
+	}
+	for (int t = -1; t < q->module->n_traffic; t++)
+	{
+		int64 id = t < 0 ? q->module->active_model : q->module->traffic[t].model;
+		int own = 0;
+
+		for (int u = 0; u < n; u++)
+			if (model[u] == id)
+			{
+				own_ids[own] = ids[u];
+				own_users[own++] = users[u];
+			}
+		if (own == 0)
+			continue;
+		kpx_request_use_model(q, id);
+		kpx_request_item_type(q, q->item_type);
+		answer_users(fcinfo, q, kind, own_ids, own_users, own);
+	}
+}
+
 static Datum
 recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 {
@@ -224,8 +278,6 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 	Datum *users;
 	bool *nulls;
 	int n;
-	float *scores;
-	MemoryContext batch;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -240,19 +292,10 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 	ids = kpx_id_array_argument(array, kind, false, "user_ids", &n);
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(array, type, length, by_value, align, &users, &nulls, &n);
-	scores = kpx_alloc_aligned(CurrentMemoryContext, (size_t) q.target->items * USERS_A_BATCH, sizeof(float));
-	batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
-	for (int begin = 0; begin < n; begin += USERS_A_QUERY)
-	{
-		int count = Min(USERS_A_QUERY, n - begin);
-		MemoryContext old = MemoryContextSwitchTo(batch);
-		KpxHistory *histories = kpx_history_read(q.registry, q.model, NULL, ids + begin, count, kind);
-
-		for (int u = 0; u < count; u += USERS_A_BATCH)
-			answer_batch(fcinfo, &q, histories + u, ids + begin + u, kind, users + begin + u, Min(USERS_A_BATCH, count - u), scores);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch);
-	}
+	if (PG_ARGISNULL(first + 2) && q.module->n_traffic > 0)
+		answer_by_model(fcinfo, &q, kind, ids, users, n);
+	else
+		answer_users(fcinfo, &q, kind, ids, users, n);
 	return (Datum) 0;
 }
 

@@ -27,8 +27,8 @@ static KpxRegistry *stale = NULL;
 static bool valid = false;
 static bool callbacks_registered = false;
 static uint64 generation = 0;
-static Oid watched[7];
-static const char *const watched_names[7] = {"module", "event_source", "model", "active_model", "ranker", "segmentation", "forget_key"};
+static const char *const watched_names[] = {"module", "event_source", "model", "active_model", "traffic", "ranker", "segmentation", "forget_key"};
+static Oid watched[lengthof(watched_names)];
 
 static void
 forget(void)
@@ -254,6 +254,25 @@ load_forget_key(KpxRegistry *registry)
 	memcpy(registry->forget_key, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
 }
 
+static void
+load_traffic(KpxRegistry *registry)
+{
+	bool null;
+
+	kpx_catalog_execute("SELECT module_id, model_id, share FROM kpx.traffic ORDER BY module_id, model_id", 0, NULL, NULL, NULL, true);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		KpxModule *m = kpx_find_module_by_id(registry, DatumGetInt32(field((int) i, 1, &null)));
+
+		if (m == NULL)
+			continue;
+		/* Rows of a module come together: room for all that are left. */
+		if (m->traffic == NULL)
+			m->traffic = MemoryContextAlloc(registry->context, sizeof(KpxTraffic) * (SPI_processed - i));
+		m->traffic[m->n_traffic++] = (KpxTraffic){DatumGetInt64(field((int) i, 2, &null)), DatumGetFloat8(field((int) i, 3, &null))};
+	}
+}
+
 /* Also takes the extension's schema from the row it looks at. */
 static void
 check_version(KpxRegistry *registry)
@@ -302,6 +321,7 @@ kpx_registry(void)
 	load_modules(loaded);
 	load_sources(loaded);
 	load_forget_key(loaded);
+	load_traffic(loaded);
 	kpx_catalog_end(&catalog);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	if (current)

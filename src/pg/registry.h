@@ -31,6 +31,13 @@ typedef struct KpxSource
 	KpxIdKind item_kind;
 } KpxSource;
 
+/* A model that answers a share of the users in place of the active one. */
+typedef struct KpxTraffic
+{
+	int64 model;
+	double share; /* of the module's users, above 0 and at most 1 */
+} KpxTraffic;
+
 typedef struct KpxModule
 {
 	int id;
@@ -53,6 +60,8 @@ typedef struct KpxModule
 	char *text_search_config; /* qualified name, or NULL */
 	double repeat_after; /* seconds; < 0 = never */
 	int64 active_model; /* 0 = none */
+	int n_traffic;
+	KpxTraffic *traffic; /* by model; shares sum to at most 1 */
 	int n_sources;
 	KpxSource *sources;
 	/* Prepared by recommend: which of these items are there and available. */

@@ -9,6 +9,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "lifecycle.h"
 #include "scorer.h"
 
 char *
@@ -51,17 +52,21 @@ stand_in(KpxRequest *q)
 }
 
 void
+kpx_request_use_model(KpxRequest *q, int64 id)
+{
+	q->model = id ? kpx_model(q->registry, id) : stand_in(q);
+	q->target = kpx_model_module(q->model, q->module->name);
+	q->scratch = (KpxScratch){CurrentMemoryContext};
+	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+}
+
+void
 kpx_request_begin(KpxRequest *q, KpxRegistry *registry, KpxModule *module, int64 model)
 {
 	kpx_require_blas();
 	q->registry = registry;
 	q->module = module;
-	if (model == 0)
-		model = module->active_model;
-	q->model = model ? kpx_model(registry, model) : stand_in(q);
-	q->target = kpx_model_module(q->model, module->name);
-	q->scratch.context = CurrentMemoryContext;
-	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	kpx_request_use_model(q, model ? model : module->active_model);
 }
 
 void
@@ -70,6 +75,21 @@ kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int
 	KpxRegistry *registry = kpx_registry();
 
 	kpx_request_begin(q, registry, kpx_find_module(registry, module), PG_ARGISNULL(model_argument) ? 0 : PG_GETARG_INT64(model_argument));
+}
+
+void
+kpx_request_open_for(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument, Oid user_type, bool from_text)
+{
+	KpxIdKind kind;
+	int64 id;
+
+	kpx_request_open(q, module, fcinfo, model_argument);
+	if (!PG_ARGISNULL(model_argument) || q->module->n_traffic == 0)
+		return;
+	kind = kpx_model_user_kind(q->registry, q->model);
+	id = kpx_model_for_user(q->module, kind, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"));
+	if (id != q->model->id)
+		kpx_request_use_model(q, id);
 }
 
 Oid

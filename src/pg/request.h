@@ -70,6 +70,12 @@ extern void kpx_request_begin(KpxRequest *q, KpxRegistry *registry, KpxModule *m
 /* The same, the model from argument model_argument. */
 extern void kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument);
 
+/* The same for the user in argument 0, whom a challenger may answer (lifecycle.h). */
+extern void kpx_request_open_for(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument, Oid user_type,
+								 bool from_text);
+/* Lets this model answer; 0 = who stands in. */
+extern void kpx_request_use_model(KpxRequest *q, int64 id);
+
 /* The answer's item type, which must be able to hold the module's ids; 42804. */
 extern void kpx_request_item_type(KpxRequest *q, Oid type);
 

@@ -12,6 +12,7 @@
 
 #include "history.h"
 #include "item_facts.h"
+#include "lifecycle.h"
 
 /* ------------------------------------------------------------ candidates */
 
@@ -43,7 +44,7 @@ add_candidates(KpxSlateRequest *r, int m)
 	KpxListed *list;
 	int n;
 
-	kpx_request_begin(q, r->registry, r->modules[m], 0);
+	kpx_request_begin(q, r->registry, r->modules[m], kpx_model_for_text(r->registry, r->modules[m], r->user_id));
 	q->scope = kpx_consent_scope(&r->consent, r->modules[m]);
 	take_taste(r, m);
 	n = (int) kpx_list(q, &r->tastes[m], (uint64) KPX_POLICY_NUMBER(r->policy, NULL, r->modules[m]->name, candidates), &list);

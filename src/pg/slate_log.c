@@ -105,13 +105,13 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 	static SPIPlanPtr plan = NULL;
 	static Oid types[] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT4OID, INT8OID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT4ARRAYOID,
 						  INT4ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID,
-						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, TEXTARRAYOID};
-	Datum values[22];
-	char nulls[23];
+						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID};
+	Datum values[23];
+	char nulls[24];
 	Datum *column[9];
-	Datum *module[4];
+	Datum *module[5];
 
-	for (int c = 0; c < 4; c++)
+	for (int c = 0; c < 5; c++)
 		module[c] = palloc(sizeof(Datum) * r->n_modules);
 	for (int m = 0; m < r->n_modules; m++)
 	{
@@ -119,6 +119,7 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 		module[1][m] = Int32GetDatum((int32) r->room[m]);
 		module[2][m] = Float8GetDatum(r->price[m]);
 		module[3][m] = Float8GetDatum(r->mix[m]);
+		module[4][m] = Int64GetDatum(r->requests[m].model->id);
 	}
 	for (int c = 0; c < 9; c++)
 		column[c] = palloc(sizeof(Datum) * r->n);
@@ -135,7 +136,7 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 		column[8][i] = text_or_empty(r->offers[i].rule);
 	}
 	memset(nulls, ' ', sizeof(nulls));
-	nulls[22] = '\0';
+	nulls[23] = '\0';
 	nulls[7] = r->context ? ' ' : 'n';
 	values[0] = Int64GetDatum(slate_id);
 	values[1] = TimestampTzGetDatum(r->now);
@@ -157,9 +158,10 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 	for (int c = 4; c < 8; c++)
 		values[13 + c] = array_of(column[c], r->n, FLOAT8OID);
 	values[21] = array_of(column[8], r->n, TEXTOID);
+	values[22] = array_of(module[4], r->n_modules, INT8OID);
 	kpx_catalog_execute_planned(&plan, "INSERT INTO kpx.slate VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-									   " $17, $18, $19, $20, $21, $22)",
-								22, types, values, nulls, false);
+									   " $17, $18, $19, $20, $21, $22, $23)",
+								23, types, values, nulls, false);
 }
 
 static void
@@ -168,12 +170,12 @@ write_impressions(const KpxSlateRequest *r, int64 slate_id, const KpxPlace *plac
 	static SPIPlanPtr plan = NULL;
 	static Oid types[] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT4OID, INT8OID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID,
 						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, BOOLARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID,
-						  INT4OID};
-	Datum values[17];
-	Datum *column[10];
+						  INT4OID, INT8ARRAYOID};
+	Datum values[18];
+	Datum *column[11];
 	Datum *signal = palloc(sizeof(Datum) * n * KPX_SIGNALS);
 
-	for (int c = 0; c < 10; c++)
+	for (int c = 0; c < 11; c++)
 		column[c] = palloc(sizeof(Datum) * n);
 	for (int i = 0; i < n * KPX_SIGNALS; i++)
 		signal[i] = Float4GetDatum(r->items[places[i / KPX_SIGNALS].item].signal[i % KPX_SIGNALS]);
@@ -192,6 +194,7 @@ write_impressions(const KpxSlateRequest *r, int64 slate_id, const KpxPlace *plac
 		column[7][p] = Float8GetDatum(places[p].propensity);
 		column[8][p] = BoolGetDatum(places[p].explored);
 		column[9][p] = text_or_empty(offer->reason);
+		column[10][p] = Int64GetDatum(r->requests[item->module].model->id);
 	}
 	values[0] = Int64GetDatum(slate_id);
 	values[1] = TimestampTzGetDatum(r->now);
@@ -208,12 +211,13 @@ write_impressions(const KpxSlateRequest *r, int64 slate_id, const KpxPlace *plac
 	values[14] = array_of(column[9], n, TEXTOID);
 	values[15] = array_of(signal, n * KPX_SIGNALS, FLOAT4OID);
 	values[16] = Int32GetDatum(KPX_SIGNALS);
+	values[17] = array_of(column[10], n, INT8OID);
 	kpx_catalog_execute_planned(&plan, "INSERT INTO kpx.impression SELECT $1, u.n, $2, $3, $4, u.module, u.item, nullif(u.category, ''), $5, u.score,"
 									   " u.click, u.convert, u.value, u.propensity, u.explored, nullif(u.reason, ''),"
-									   " $16[((u.n - 1) * $17 + 1)::int4 : (u.n * $17)::int4]"
-									   " FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY"
-									   " u(module, item, category, score, click, convert, value, propensity, explored, reason, n)",
-								17, types, values, NULL, false);
+									   " $16[((u.n - 1) * $17 + 1)::int4 : (u.n * $17)::int4], nullif(u.model, 0)"
+									   " FROM unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $18) WITH ORDINALITY"
+									   " u(module, item, category, score, click, convert, value, propensity, explored, reason, model, n)",
+								18, types, values, NULL, false);
 }
 
 int64

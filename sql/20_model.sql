@@ -177,6 +177,25 @@ COMMENT ON COLUMN @extschema@.kpx_models.metrics IS 'what it reached on held-out
 COMMENT ON COLUMN @extschema@.kpx_models.oldest_event IS 'time of the oldest event it was trained on';
 COMMENT ON COLUMN @extschema@.kpx_models.newest_event IS 'time of the newest event it has seen, events of the future left out';
 COMMENT ON COLUMN @extschema@.kpx_models.trained_by IS 'who was logged in; owner: the role it was trained as';
+COMMENT ON COLUMN @extschema@.kpx_models.model IS 'number of the model';
+COMMENT ON COLUMN @extschema@.kpx_models.name IS 'what it is trained under; versions of one name follow each other';
+COMMENT ON COLUMN @extschema@.kpx_models.version IS 'counts the trainings of this name';
+COMMENT ON COLUMN @extschema@.kpx_models.modules IS 'modules it spans, in the order of their items in it';
+COMMENT ON COLUMN @extschema@.kpx_models.active_for IS 'modules it answers for now; NULL: none';
+COMMENT ON COLUMN @extschema@.kpx_models.algorithm IS 'how it was trained: the argument of kpx_train';
+COMMENT ON COLUMN @extschema@.kpx_models.params IS 'all parameters, as they were used';
+COMMENT ON COLUMN @extschema@.kpx_models.factors IS 'numbers a user and an item have; NULL: the algorithm has none';
+COMMENT ON COLUMN @extschema@.kpx_models.users IS 'users it was trained on';
+COMMENT ON COLUMN @extschema@.kpx_models.items IS 'items it knows';
+COMMENT ON COLUMN @extschema@.kpx_models.interactions IS 'pairs of a user and an item it was trained on';
+COMMENT ON COLUMN @extschema@.kpx_models.iterations IS 'iterations that were run';
+COMMENT ON COLUMN @extschema@.kpx_models.loss IS 'of the last iteration, comparable among trainings on the same events only; NULL: none';
+COMMENT ON COLUMN @extschema@.kpx_models.seconds IS 'of reading, training and storing';
+COMMENT ON COLUMN @extschema@.kpx_models.bytes IS 'of its numbers, as they are stored';
+COMMENT ON COLUMN @extschema@.kpx_models.size IS 'bytes in words';
+COMMENT ON COLUMN @extschema@.kpx_models.owner IS 'who trained it';
+COMMENT ON COLUMN @extschema@.kpx_models.created_at IS 'when training ended';
+COMMENT ON COLUMN @extschema@.kpx_models.refreshed_at IS 'when kpx_refresh_items last added items; NULL: never';
 
 CREATE VIEW @extschema@.kpx_modules WITH (security_barrier) AS
 SELECT m.name AS module, m.items_name AS items, m.item_id, m.title, m.text_columns, m.category, m.price, m.available,
@@ -191,6 +210,24 @@ LEFT JOIN kpx.active_model a ON a.module_id OPERATOR(pg_catalog.=) m.id
 LEFT JOIN kpx.model_module mm ON mm.model_id OPERATOR(pg_catalog.=) a.model_id AND mm.module_id OPERATOR(pg_catalog.=) m.id
 WHERE kpx.member_of(m.owner) OR pg_catalog.has_any_column_privilege(m.items, 'SELECT');
 COMMENT ON VIEW @extschema@.kpx_modules IS 'registered modules that the current role owns or whose items it may read';
+COMMENT ON COLUMN @extschema@.kpx_modules.module IS 'name of the module';
+COMMENT ON COLUMN @extschema@.kpx_modules.items IS 'its item table';
+COMMENT ON COLUMN @extschema@.kpx_modules.item_id IS 'column of the item table: the item';
+COMMENT ON COLUMN @extschema@.kpx_modules.title IS 'column: what it is called';
+COMMENT ON COLUMN @extschema@.kpx_modules.text_columns IS 'columns whose texts say what it is';
+COMMENT ON COLUMN @extschema@.kpx_modules.category IS 'column: its category';
+COMMENT ON COLUMN @extschema@.kpx_modules.price IS 'column: its price';
+COMMENT ON COLUMN @extschema@.kpx_modules.available IS 'column: whether it may be offered';
+COMMENT ON COLUMN @extschema@.kpx_modules.repeat_after IS 'how long after an event that hides it an item may be offered again; NULL: never';
+COMMENT ON COLUMN @extschema@.kpx_modules.attributes IS 'columns with further attributes';
+COMMENT ON COLUMN @extschema@.kpx_modules.embeddings IS 'columns with vectors from elsewhere';
+COMMENT ON COLUMN @extschema@.kpx_modules.text_search_config IS 'text search configuration that parses its texts; NULL: the tokenizer of the library';
+COMMENT ON COLUMN @extschema@.kpx_modules.event_sources IS 'how many relations are registered as its events';
+COMMENT ON COLUMN @extschema@.kpx_modules.active_model IS 'the model that answers for it; NULL: none';
+COMMENT ON COLUMN @extschema@.kpx_modules.trained_items IS 'items of the module in the active model';
+COMMENT ON COLUMN @extschema@.kpx_modules.trained_users IS 'users with interactions here when it was trained';
+COMMENT ON COLUMN @extschema@.kpx_modules.trained_interactions IS 'interactions here when it was trained';
+COMMENT ON COLUMN @extschema@.kpx_modules.owner IS 'who registered it';
 COMMENT ON COLUMN @extschema@.kpx_modules.enough_data IS
 'at least 1000 interactions of 25 users were there when the active model was trained; NULL before training';
 
@@ -200,5 +237,18 @@ SELECT s.id AS source_id, m.name AS module, s.relation_name AS relation, s.kind,
 FROM kpx.event_source s JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) s.module_id
 WHERE kpx.member_of(m.owner) OR pg_catalog.has_any_column_privilege(s.relation, 'SELECT');
 COMMENT ON VIEW @extschema@.kpx_event_sources IS 'registered event sources that the current role owns or may read';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.source_id IS 'number of the source';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.module IS 'the module its items belong to';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.relation IS 'table or view whose rows are events';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.kind IS 'what the user did: view, click, purchase, ...';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.user_id IS 'column: the user';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.item_id IS 'column: the item';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.occurred_at IS 'column: when; NULL: not known';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.value IS 'column: the money it brought; NULL: none';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.weight IS 'what one event counts';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.weight_column IS 'column that multiplies the weight; NULL: none';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.hides IS 'whether the item is no offer any more afterwards';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.half_life IS 'time after which an event counts half; NULL: events do not age';
+COMMENT ON COLUMN @extschema@.kpx_event_sources.duration IS 'column: how long it took, in seconds or as an interval; NULL: none';
 
 GRANT SELECT ON @extschema@.kpx_models, @extschema@.kpx_modules, @extschema@.kpx_event_sources TO PUBLIC;

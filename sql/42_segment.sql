@@ -111,6 +111,17 @@ SELECT n.name, s.segment, s.label, s.size,
 FROM kpx.segmentation n JOIN kpx.segment s ON s.segmentation_id OPERATOR(pg_catalog.=) n.id
 WHERE kpx.may_use_segmentation(n.id);
 COMMENT ON VIEW @extschema@.kpx_segments IS 'groups of users that the current role may see: size, what sets them apart, centre in original units';
+COMMENT ON COLUMN @extschema@.kpx_segments.name IS 'what the clustering is called: the argument of kpx_cluster';
+COMMENT ON COLUMN @extschema@.kpx_segments.segment IS 'number of the group, from 1';
+COMMENT ON COLUMN @extschema@.kpx_segments.label IS 'what sets it apart, in words';
+COMMENT ON COLUMN @extschema@.kpx_segments.size IS 'users in it when they were clustered';
+COMMENT ON COLUMN @extschema@.kpx_segments.share IS 'of all users clustered';
+COMMENT ON COLUMN @extschema@.kpx_segments.features IS 'those farthest from the mean of all users: mean in the segment and of all, lift, z in standard deviations';
+COMMENT ON COLUMN @extschema@.kpx_segments.centroid IS 'means of all features, in original units';
+COMMENT ON COLUMN @extschema@.kpx_segments.modules IS 'modules whose events made the profiles';
+COMMENT ON COLUMN @extschema@.kpx_segments.silhouette IS 'how well the groups of this clustering are apart: 1 at best, 0 not at all';
+COMMENT ON COLUMN @extschema@.kpx_segments.owner IS 'who clustered';
+COMMENT ON COLUMN @extschema@.kpx_segments.created_at IS 'when';
 
 CREATE VIEW @extschema@.kpx_segment_members WITH (security_barrier) AS
 SELECT n.name, m.user_id, m.segment, s.label
@@ -118,5 +129,9 @@ FROM kpx.segmentation n JOIN kpx.segment_member m ON m.segmentation_id OPERATOR(
 JOIN kpx.segment s ON s.segmentation_id OPERATOR(pg_catalog.=) n.id AND s.segment OPERATOR(pg_catalog.=) m.segment
 WHERE kpx.member_of(n.owner);
 COMMENT ON VIEW @extschema@.kpx_segment_members IS 'users and segments of clusterings that stored them, for their owner';
+COMMENT ON COLUMN @extschema@.kpx_segment_members.name IS 'what the clustering is called';
+COMMENT ON COLUMN @extschema@.kpx_segment_members.user_id IS 'the user, as text';
+COMMENT ON COLUMN @extschema@.kpx_segment_members.segment IS 'number of the group';
+COMMENT ON COLUMN @extschema@.kpx_segment_members.label IS 'what sets it apart, in words';
 
 GRANT SELECT ON @extschema@.kpx_segments, @extschema@.kpx_segment_members TO PUBLIC;

@@ -116,4 +116,18 @@ FROM s JOIN kpx.rule r ON r.set_id OPERATOR(pg_catalog.=) s.id
 JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) r.consequent_module;
 COMMENT ON VIEW @extschema@.kpx_rules IS
 'association rules that the current role may see: antecedent and consequent as module/item';
+COMMENT ON COLUMN @extschema@.kpx_rules.modules IS 'modules that were mined together';
+COMMENT ON COLUMN @extschema@.kpx_rules.antecedent IS 'module/item of each, from the rarest to the most frequent';
+COMMENT ON COLUMN @extschema@.kpx_rules.consequent IS 'module/item';
+COMMENT ON COLUMN @extschema@.kpx_rules.consequent_module IS 'module of the consequent';
+COMMENT ON COLUMN @extschema@.kpx_rules.consequent_item IS 'item of the consequent, as text';
+COMMENT ON COLUMN @extschema@.kpx_rules.support IS 'share of the baskets with all of them';
+COMMENT ON COLUMN @extschema@.kpx_rules.confidence IS 'share of the baskets with the antecedent that have the consequent, too';
+COMMENT ON COLUMN @extschema@.kpx_rules.lift IS 'confidence by the share of the consequent in all baskets: 1 is independence';
+COMMENT ON COLUMN @extschema@.kpx_rules.leverage IS 'support less what it would be were they independent';
+COMMENT ON COLUMN @extschema@.kpx_rules.conviction IS 'how much more often the rule would fail were they independent; 1 is independence, Infinity: it never failed';
+COMMENT ON COLUMN @extschema@.kpx_rules.count IS 'baskets with all of them';
+COMMENT ON COLUMN @extschema@.kpx_rules.baskets IS 'all baskets';
+COMMENT ON COLUMN @extschema@.kpx_rules.owner IS 'who mined';
+COMMENT ON COLUMN @extschema@.kpx_rules.mined_at IS 'when';
 GRANT SELECT ON @extschema@.kpx_rules TO PUBLIC;

@@ -53,6 +53,23 @@ SELECT t.run, t.trial, t.modules, t.target, t.algorithm, t.value, t.std_error, t
 FROM kpx.trial t
 WHERE kpx.member_of(t.owner);
 COMMENT ON VIEW @extschema@.kpx_trials IS 'trials of kpx_tune by roles the current role is a member of';
+COMMENT ON COLUMN @extschema@.kpx_trials.run IS 'number of the call of kpx_tune';
+COMMENT ON COLUMN @extschema@.kpx_trials.trial IS 'number of the trial in it';
+COMMENT ON COLUMN @extschema@.kpx_trials.modules IS 'modules trained on';
+COMMENT ON COLUMN @extschema@.kpx_trials.target IS 'the module it was judged on; NULL: all';
+COMMENT ON COLUMN @extschema@.kpx_trials.algorithm IS 'what was tried';
+COMMENT ON COLUMN @extschema@.kpx_trials.value IS 'the metric, mean over users';
+COMMENT ON COLUMN @extschema@.kpx_trials.std_error IS 'of the value';
+COMMENT ON COLUMN @extschema@.kpx_trials.share IS 'of the users with held-out events that it was judged on; trials with 1 saw all';
+COMMENT ON COLUMN @extschema@.kpx_trials.by_module IS 'the metric by module, in the order of modules';
+COMMENT ON COLUMN @extschema@.kpx_trials.params IS 'what was tried';
+COMMENT ON COLUMN @extschema@.kpx_trials.split IS 'how events were held out';
+COMMENT ON COLUMN @extschema@.kpx_trials.metric IS 'what was measured';
+COMMENT ON COLUMN @extschema@.kpx_trials.k IS 'length of the list that was judged';
+COMMENT ON COLUMN @extschema@.kpx_trials.seed IS 'of the split and of the search';
+COMMENT ON COLUMN @extschema@.kpx_trials.seconds IS 'of training and judging';
+COMMENT ON COLUMN @extschema@.kpx_trials.owner IS 'who tuned';
+COMMENT ON COLUMN @extschema@.kpx_trials.created_at IS 'when';
 GRANT SELECT ON @extschema@.kpx_trials TO PUBLIC;
 
 CREATE FUNCTION @extschema@.kpx_best_params(modules text[], algorithm text DEFAULT NULL, run bigint DEFAULT NULL)

@@ -159,4 +159,13 @@ SELECT p.id AS policy, p.active, p.settings, p.consent_name AS consent, p.based_
 FROM kpx.policy p
 WHERE kpx.member_of(p.owner) OR EXISTS (SELECT FROM kpx.module m WHERE kpx.member_of(m.owner));
 COMMENT ON VIEW @extschema@.kpx_policies IS 'versions of the policy, for its owners and owners of modules';
+COMMENT ON COLUMN @extschema@.kpx_policies.policy IS 'number of the version';
+COMMENT ON COLUMN @extschema@.kpx_policies.active IS 'whether it decides now';
+COMMENT ON COLUMN @extschema@.kpx_policies.settings IS 'all: for everything; modules: by module; pairs: by home module and module';
+COMMENT ON COLUMN @extschema@.kpx_policies.consent IS 'relation that says which module may speak for which, by user; NULL: all may';
+COMMENT ON COLUMN @extschema@.kpx_policies.based_on IS 'the version it was made from';
+COMMENT ON COLUMN @extschema@.kpx_policies.comment IS 'what its maker said of it';
+COMMENT ON COLUMN @extschema@.kpx_policies.expected IS 'what kpx_optimize_policy expects of it';
+COMMENT ON COLUMN @extschema@.kpx_policies.owner IS 'who made it';
+COMMENT ON COLUMN @extschema@.kpx_policies.created_at IS 'when';
 GRANT SELECT ON @extschema@.kpx_policies TO PUBLIC;

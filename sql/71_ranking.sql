@@ -75,5 +75,10 @@ SELECT l.ranker_id AS ranker, r.active, l.epoch, l.train_loss, l.dev_loss, l.kep
 FROM kpx.training_log l JOIN kpx.ranker r ON r.id OPERATOR(pg_catalog.=) l.ranker_id
 WHERE kpx.member_of(r.owner);
 COMMENT ON VIEW @extschema@.kpx_training_log IS 'losses an impression of each epoch of training a ranker, for its owner';
+COMMENT ON COLUMN @extschema@.kpx_training_log.ranker IS 'number of the ranker';
+COMMENT ON COLUMN @extschema@.kpx_training_log.active IS 'whether it ranks now';
+COMMENT ON COLUMN @extschema@.kpx_training_log.epoch IS 'pass over the training impressions, from 1';
+COMMENT ON COLUMN @extschema@.kpx_training_log.train_loss IS 'mean loss of an impression it learns from';
+COMMENT ON COLUMN @extschema@.kpx_training_log.dev_loss IS 'mean loss of an impression of users it does not learn from';
 COMMENT ON COLUMN @extschema@.kpx_training_log.kept IS 'the epoch whose parameters were kept: the lowest loss on dev users';
 GRANT SELECT ON @extschema@.kpx_training_log TO PUBLIC;

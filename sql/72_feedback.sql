@@ -101,6 +101,15 @@ WHERE kpx.member_of(m.owner)
 GROUP BY 1, 2, 3;
 COMMENT ON VIEW @extschema@.kpx_funnel IS
 'impressions, clicks, conversions and revenue by day and pair of modules, for owners of the module shown';
+COMMENT ON COLUMN @extschema@.kpx_funnel.day IS 'UTC day of the impressions; what came of them counts here, whenever it came';
+COMMENT ON COLUMN @extschema@.kpx_funnel.home_module IS 'where they were shown; NULL: nowhere in particular';
+COMMENT ON COLUMN @extschema@.kpx_funnel.module IS 'module of the item shown';
+COMMENT ON COLUMN @extschema@.kpx_funnel.impressions IS 'items shown';
+COMMENT ON COLUMN @extschema@.kpx_funnel.clicks IS 'impressions that were clicked or converted';
+COMMENT ON COLUMN @extschema@.kpx_funnel.conversions IS 'impressions that converted';
+COMMENT ON COLUMN @extschema@.kpx_funnel.dismissals IS 'impressions that were dismissed';
+COMMENT ON COLUMN @extschema@.kpx_funnel.revenue IS 'value of the conversions';
+COMMENT ON COLUMN @extschema@.kpx_funnel.expected_revenue IS 'what the ranking expected of the impressions';
 
 CREATE VIEW @extschema@.kpx_policy_effect WITH (security_barrier) AS
 SELECT i.policy_id AS policy, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
@@ -124,6 +133,18 @@ WHERE kpx.member_of(m.owner)
 GROUP BY i.policy_id;
 COMMENT ON VIEW @extschema@.kpx_policy_effect IS
 'what each version of the policy showed and earned, over the modules that the current role owns';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.policy IS 'version of the policy';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.first_shown IS 'its first impression';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.last_shown IS 'its last impression';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.slates IS 'lists that were shown';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.users IS 'users who saw one';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.impressions IS 'items shown';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.cross_impressions IS 'items shown in another module than their own';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.clicks IS 'impressions that were clicked or converted';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.conversions IS 'impressions that converted';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.dismissals IS 'impressions that were dismissed';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.revenue IS 'value of the conversions';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.revenue_per_slate IS 'revenue by slates';
 
 -- Not by slate: a slate has items of several modules, and perhaps of several models.
 CREATE VIEW @extschema@.kpx_model_effect WITH (security_barrier) AS
@@ -147,6 +168,14 @@ WHERE kpx.member_of(m.owner)
 GROUP BY 1, 2;
 COMMENT ON VIEW @extschema@.kpx_model_effect IS
 'what each model showed and earned in each module, champions beside challengers, for owners of the module';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.module IS 'module of the item shown';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.first_shown IS 'its first impression';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.last_shown IS 'its last impression';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.impressions IS 'items shown';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.conversions IS 'impressions that converted';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.dismissals IS 'impressions that were dismissed';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.revenue IS 'value of the conversions';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.revenue_per_user IS 'revenue by users';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.model IS 'the model that answered; NULL: none was active';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.users IS 'different users who were shown something by it: the sample size, since users are what is split';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.clicks IS 'impressions that were clicked or led to a conversion';

@@ -184,23 +184,6 @@ take_user(void *state, KpxId user)
 		score_batch(a);
 }
 
-/* Modules of the model that are registered. */
-static KpxModule **
-model_modules(const KpxRequest *q, int *n)
-{
-	KpxModule **modules = palloc(sizeof(KpxModule *) * Max(q->model->n_modules, 1));
-
-	*n = 0;
-	for (int m = 0; m < q->model->n_modules; m++)
-	{
-		KpxModule *module = kpx_find_module_by_id(q->registry, q->model->modules[m].module_id);
-
-		if (module)
-			modules[(*n)++] = module;
-	}
-	return modules;
-}
-
 static void
 put_users(FunctionCallInfo fcinfo, const Audience *a, Oid user_type)
 {
@@ -246,8 +229,8 @@ audience(FunctionCallInfo fcinfo, int first, Oid user_type, bool from_text)
 		return (Datum) 0;
 	a->item = a->q.target->base + (uint32) item;
 	a->context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec audience", ALLOCSET_DEFAULT_SIZES);
-	modules = model_modules(&a->q, &n);
-	kpx_users_read(modules, n, PG_ARGISNULL(first + 1) ? InvalidOid : PG_GETARG_OID(first + 1), a->kind, take_user, a);
+	n = kpx_registered_modules(a->q.registry, a->q.model, &modules);
+	kpx_users_read(modules, n, PG_ARGISNULL(first + 1) ? InvalidOid : PG_GETARG_OID(first + 1), a->kind, DT_NOBEGIN, take_user, a);
 	score_batch(a);
 	kpx_best_users_sort(&a->best);
 	put_users(fcinfo, a, user_type);

@@ -6,6 +6,7 @@
 
 #include "executor/tuptable.h"
 #include "tcop/dest.h"
+#include "utils/timestamp.h"
 
 #include "ingest.h"
 
@@ -61,16 +62,19 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 }
 
 static void
-append_users(StringInfo sql, const char *relation, const char *column, KpxIdKind kind)
+append_users(StringInfo sql, const char *relation, const char *column, const char *occurred_at, KpxIdKind kind, TimestampTz since)
 {
 	static const char *const kinds[] = {"int8", "uuid", "text COLLATE pg_catalog.\"C\""};
 
 	appendStringInfo(sql, "%sSELECT e.%s::pg_catalog.%s AS u FROM %s e WHERE e.%s IS NOT NULL", sql->len ? " UNION ALL " : "",
 					 quote_identifier(column), kinds[kind], relation, quote_identifier(column));
+	if (occurred_at && !TIMESTAMP_IS_NOBEGIN(since))
+		appendStringInfo(sql, " AND e.%s OPERATOR(pg_catalog.>=) %s::pg_catalog.timestamptz", quote_identifier(occurred_at),
+						 quote_literal_cstr(DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(since)))));
 }
 
 static char *
-users_sql(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind)
+users_sql(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind, TimestampTz since)
 {
 	StringInfoData from;
 
@@ -86,7 +90,7 @@ users_sql(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind)
 					 errmsg("column \"user_id\" of relation %s holds %s ids, expected %s ids", sql, kpx_id_kind_name(found),
 							kpx_id_kind_name(kind)),
 					 errhint("Pass a view that casts it.")));
-		append_users(&from, sql, "user_id", kind);
+		append_users(&from, sql, "user_id", NULL, kind, since);
 	}
 	for (int m = 0; m < n_modules && !OidIsValid(relation); m++)
 		for (int s = 0; s < modules[m]->n_sources; s++)
@@ -95,16 +99,16 @@ users_sql(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind)
 			char *sql;
 
 			(void) kpx_source_check(modules[m], &modules[m]->sources[s], &user_kind, &sql);
-			append_users(&from, sql, modules[m]->sources[s].user_id, kind);
+			append_users(&from, sql, modules[m]->sources[s].user_id, modules[m]->sources[s].occurred_at, kind, since);
 		}
 	return from.len ? psprintf("SELECT x.u FROM (%s) x GROUP BY x.u ORDER BY x.u", from.data) : NULL;
 }
 
 void
-kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind, KpxUserSink sink, void *state)
+kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind, TimestampTz since, KpxUserSink sink, void *state)
 {
 	Receiver r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
-	char *sql = users_sql(modules, n_modules, relation, kind);
+	char *sql = users_sql(modules, n_modules, relation, kind, since);
 	SPIExecuteOptions options = {0};
 	int result;
 
@@ -124,6 +128,22 @@ kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot read the users: %s", SPI_result_code_string(result))));
 	MemoryContextDelete(r.context);
+}
+
+int
+kpx_registered_modules(KpxRegistry *registry, const KpxModel *model, KpxModule ***modules)
+{
+	int n = 0;
+
+	*modules = palloc(sizeof(KpxModule *) * Max(model->n_modules, 1));
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+
+		if (module)
+			(*modules)[n++] = module;
+	}
+	return n;
 }
 
 /* ------------------------------------------------------------ the best */

@@ -7,16 +7,21 @@
 
 #include "kpxrec.h"
 #include "ids.h"
+#include "model.h"
 #include "registry.h"
 
 typedef void (*KpxUserSink)(void *state, KpxId user);
 
 /*
  * Hands the different users of kind to sink, in order of ids, as the current user: those in
- * column user_id of relation, or, when it is InvalidOid, those with an event in a source of
- * these modules. Errors: those of the relations, 42703, 42804.
+ * column user_id of relation, or, when it is InvalidOid, those with an event since then
+ * (DT_NOBEGIN: ever; events without time always count) in a source of these modules.
+ * Errors: those of the relations, 42703, 42804.
  */
-extern void kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind, KpxUserSink sink, void *state);
+extern void kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind, TimestampTz since, KpxUserSink sink, void *state);
+
+/* Modules of a model that are registered; returns how many. */
+extern int kpx_registered_modules(KpxRegistry *registry, const KpxModel *model, KpxModule ***modules);
 
 #define KPX_USER_PARTS 2
 

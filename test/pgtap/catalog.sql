@@ -1,6 +1,6 @@
 -- catalog: lint of what CREATE EXTENSION made.
 BEGIN;
-SELECT plan(15);
+SELECT plan(16);
 CREATE TEMP VIEW members AS
 SELECT p.oid::regprocedure::text AS signature, p.*, n.nspname
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -10,6 +10,9 @@ SELECT is_empty($$SELECT signature FROM members WHERE obj_description(oid, 'pg_p
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'kpxrec' WHERE c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL$$,
 	'every table and view has a comment');
+SELECT is_empty($$SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'v' AND a.attnum > 0
+	JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'kpxrec'
+	WHERE col_description(a.attrelid, a.attnum) IS NULL$$, 'every column of every view has a comment');
 SELECT is_empty($$SELECT signature FROM members WHERE nspname <> 'kpx' AND proname !~ '^kpx_'$$, 'names outside schema kpx start with kpx_');
 SELECT is_empty($$SELECT signature FROM members WHERE prosecdef AND NOT coalesce(array_to_string(proconfig, ',') ~ 'search_path=pg_catalog.*pg_temp', false)$$,
 	'SECURITY DEFINER only with a pinned search_path');
@@ -20,6 +23,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 		'kpx_cluster', 'kpx_drop_segments', 'kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
 		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'stat_progress',
+		'kpx_create_recommendation_view', 'kpx_refresh_recommendations', 'kpx_drop_recommendation_view',
 		'kpx_optimize_policy', 'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions', 'kpx_train_ranker'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
 	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'kpx_interests', 'kpx_behaviour',

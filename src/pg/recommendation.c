@@ -1,0 +1,392 @@
+/*
+ * recommendation.c
+ *	  Recommendation views: the k best items of every active user in a table, and a view over it.
+ *
+ * A refresh asks kpx_recommend_for about a batch of users after the other, in order of their ids,
+ * and merges the answers into the part of the table between the batches' last users: what differs
+ * is written and nothing else. It is one transaction, so that readers see all of it or nothing and
+ * are never blocked. Like REFRESH MATERIALIZED VIEW it runs as the owner of the table, in a
+ * security-restricted operation with a pinned search path: whoever asks for it, what is revealed
+ * is what the owner may read, and the owner's triggers cannot reach the asker's rights.
+ */
+#include "recommendation.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "portability/instr_time.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "ingest.h"
+#include "model.h"
+#include "registry.h"
+#include "request.h"
+#include "users.h"
+
+#define USERS_A_BATCH 1024
+
+const char *const kpx_id_type_sql[] = {"pg_catalog.int8", "pg_catalog.uuid", "pg_catalog.text"};
+
+typedef struct Refresh
+{
+	const KpxRecommendation *what;
+	KpxIdKind kind; /* of users */
+	SPIPlanPtr plan;
+	MemoryContext context; /* of one batch */
+	MemoryContext whole; /* of the refresh */
+	KpxId users[USERS_A_BATCH];
+	int n;
+	KpxId low; /* the last user of the batch before */
+	bool has_low;
+	uint64 n_users;
+	uint64 n_changed;
+} Refresh;
+
+/* ------------------------------------------------------------ whose rights */
+
+void
+kpx_recommendation_enter(KpxIdentity *before, Oid owner, int security)
+{
+	GetUserIdAndSecContext(&before->user, &before->security);
+	SetUserIdAndSecContext(owner, before->security | security);
+	before->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+}
+
+void
+kpx_recommendation_leave(const KpxIdentity *before)
+{
+	SPI_finish();
+	AtEOXact_GUC(false, before->guc_level);
+	SetUserIdAndSecContext(before->user, before->security);
+}
+
+/*
+ * One refresh of a table at a time; lock tag field 4 is one that SQL's advisory locks cannot use.
+ * The server's own locks would stand in autovacuum's way, and it in ours.
+ */
+static bool
+lock_rows(Oid rows, bool wait)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, rows, 0x4B52);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ------------------------------------------------------------ what is registered */
+
+static Oid
+owner_of(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+char *
+kpx_qualified_name(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
+}
+
+static char *
+text_at(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
+{
+	char *value = SPI_getvalue(row, desc, column);
+
+	return value ? MemoryContextStrdup(context, value) : NULL;
+}
+
+KpxRecommendation *
+kpx_recommendations(const char *module, int *n)
+{
+	Oid types[] = {TEXTOID};
+	Datum values[] = {module ? CStringGetTextDatum(module) : (Datum) 0};
+	MemoryContext context = CurrentMemoryContext;
+	KpxCatalog catalog;
+	KpxRecommendation *all;
+
+	*n = 0;
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("DELETE FROM kpx.recommendation r WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.rows)", 0, NULL, NULL, NULL, false);
+	kpx_catalog_execute("SELECT rows::oid, view_name, module, k, active, view::oid FROM kpx.recommendation WHERE $1 IS NULL OR module = $1 ORDER BY created_at, rows",
+						1, types, values, module ? " " : "n", false);
+	all = MemoryContextAlloc(context, sizeof(KpxRecommendation) * Max(SPI_processed, 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		KpxRecommendation *r = &all[*n];
+		bool null;
+		Datum active = SPI_getbinval(row, desc, 5, &null);
+
+		r->active = NULL;
+		if (!null)
+		{
+			r->active = MemoryContextAlloc(context, sizeof(Interval));
+			*r->active = *DatumGetIntervalP(active);
+		}
+		r->rows = DatumGetObjectId(SPI_getbinval(row, desc, 1, &null));
+		r->view = DatumGetObjectId(SPI_getbinval(row, desc, 6, &null));
+		r->owner = owner_of(r->rows);
+		r->view_name = text_at(row, desc, 2, context);
+		r->module = text_at(row, desc, 3, context);
+		r->k = DatumGetInt32(SPI_getbinval(row, desc, 4, &null));
+		*n += OidIsValid(r->owner);
+	}
+	kpx_catalog_end(&catalog);
+	for (int i = 0; i < *n; i++)
+		all[i].rows_sql = kpx_qualified_name(all[i].rows);
+	return all;
+}
+
+/* ------------------------------------------------------------ refreshing */
+
+/*
+ * $1 users of the batch, $2 module, $3 k; $4, $5: the part of the table after and up to which user, whether
+ * they are still active or not; NULL: no bound. Planned anew for each batch, as a range of the key.
+ * A score's last digits depend on who else is in the batch, and are no difference.
+ */
+static void
+prepare_merge(Refresh *r, KpxIdKind item_kind)
+{
+	static const char *const range = "($4 IS NULL OR %s.user_id > $4) AND ($5 IS NULL OR %s.user_id <= $5)";
+	Oid user_type = kpx_id_kind_type(r->kind);
+	Oid types[] = {get_array_type(user_type), TEXTOID, INT4OID, user_type, user_type};
+	char *sql = psprintf(
+		"MERGE INTO %s d USING ("
+		"SELECT coalesce(o.user_id, n.user_id) AS user_id, coalesce(o.rank, n.rank) AS rank, n.item_id, n.score, n.reason"
+		" FROM (SELECT t.* FROM %s t WHERE %s) o"
+		" FULL JOIN %s.kpx_recommend_for($1, $2, NULL::%s, $3) n ON n.user_id = o.user_id AND n.rank = o.rank"
+		" WHERE o.user_id IS NULL OR n.user_id IS NULL OR o.item_id <> n.item_id OR o.reason <> n.reason"
+		" OR abs(o.score - n.score) > 1e-5 * abs(n.score)) c"
+		" ON d.user_id = c.user_id AND d.rank = c.rank AND %s"
+		" WHEN MATCHED AND c.item_id IS NULL THEN DELETE"
+		" WHEN MATCHED THEN UPDATE SET item_id = c.item_id, score = c.score, reason = c.reason"
+		" WHEN NOT MATCHED AND c.item_id IS NOT NULL THEN INSERT (user_id, rank, item_id, score, reason)"
+		" VALUES (c.user_id, c.rank, c.item_id, c.score, c.reason)",
+		r->what->rows_sql, r->what->rows_sql, psprintf(range, "t", "t"), quote_identifier(kpx_registry()->schema), kpx_id_type_sql[item_kind],
+		psprintf(range, "d", "d"));
+
+	r->plan = SPI_prepare_cursor(sql, lengthof(types), types, CURSOR_OPT_CUSTOM_PLAN);
+	if (r->plan == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s cannot be written: %s", r->what->rows_sql, SPI_result_code_string(SPI_result))));
+}
+
+static void
+remember_last(Refresh *r)
+{
+	KpxId before = r->low;
+	MemoryContext old = MemoryContextSwitchTo(r->whole);
+
+	r->low = kpx_id_copy(r->users[r->n - 1]);
+	if (before.bytes)
+		pfree(unconstify(char *, before.bytes));
+	r->has_low = true;
+	MemoryContextSwitchTo(old);
+}
+
+/* last: there are no more users, so the rest of the table is looked at, too. */
+static void
+merge_batch(Refresh *r, bool last)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	Oid type = kpx_id_kind_type(r->kind);
+	Datum values[5];
+	char nulls[] = "     ";
+
+	values[0] = kpx_id_array(r->kind, r->users, r->n);
+	values[1] = CStringGetTextDatum(r->what->module);
+	values[2] = Int32GetDatum(r->what->k);
+	values[3] = r->has_low ? kpx_id_to_datum(r->kind, r->low, type) : (Datum) 0;
+	nulls[3] = r->has_low ? ' ' : 'n';
+	values[4] = last ? (Datum) 0 : kpx_id_to_datum(r->kind, r->users[r->n - 1], type);
+	nulls[4] = last ? 'n' : ' ';
+	SPI_connect();
+	if (SPI_execute_plan(r->plan, values, nulls, false, 0) != SPI_OK_MERGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("table %s cannot be written", r->what->rows_sql)));
+	r->n_changed += SPI_processed;
+	SPI_finish();
+	r->n_users += r->n;
+	if (r->n)
+		remember_last(r);
+	r->n = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->context);
+}
+
+static void
+take_user(void *state, KpxId user)
+{
+	Refresh *r = state;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	r->users[r->n++] = kpx_id_copy(user);
+	MemoryContextSwitchTo(old);
+	if (r->n == USERS_A_BATCH)
+		merge_batch(r, false);
+}
+
+static TimestampTz
+active_since(const Interval *active)
+{
+	if (active == NULL)
+		return DT_NOBEGIN;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
+												   IntervalPGetDatum(active)));
+}
+
+static uint64
+count_rows(const char *rows_sql)
+{
+	bool null;
+
+	if (SPI_execute(psprintf("SELECT count(*) FROM %s", rows_sql), false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read table %s", rows_sql)));
+	return (uint64) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+}
+
+static void
+note_refresh(const KpxRecommendation *what, const KpxRefreshed *done)
+{
+	Oid types[] = {OIDOID, INT8OID, INT8OID, INT8OID, INT8OID, FLOAT4OID};
+	Datum values[] = {ObjectIdGetDatum(what->rows), Int64GetDatum(done->model), Int64GetDatum((int64) done->users),
+					  Int64GetDatum((int64) done->rows), Int64GetDatum((int64) done->changed), Float4GetDatum((float4) done->seconds)};
+	KpxCatalog catalog;
+
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("UPDATE kpx.recommendation SET model_id = nullif($2, 0), users = $3, rows_kept = $4, rows_changed = $5,"
+						" seconds = $6, refreshed_at = now() WHERE rows = $1",
+						lengthof(types), types, values, NULL, false);
+	kpx_catalog_end(&catalog);
+}
+
+/* As the owner of the table. */
+static void
+merge_all(Refresh *r, KpxRefreshed *done)
+{
+	KpxRegistry *registry = kpx_registry();
+	KpxModule *module = kpx_find_module(registry, r->what->module);
+	KpxModule **modules = &module;
+	int n_modules = 1;
+
+	done->model = module->active_model;
+	if (module->active_model)
+		n_modules = kpx_registered_modules(registry, kpx_model(registry, module->active_model), &modules);
+	r->kind = kpx_user_kind(modules, n_modules);
+	r->whole = CurrentMemoryContext;
+	r->context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec recommendation", ALLOCSET_DEFAULT_SIZES);
+	prepare_merge(r, kpx_module_item_kind(module));
+	kpx_users_read(modules, n_modules, InvalidOid, r->kind, active_since(r->what->active), take_user, r);
+	merge_batch(r, true);
+	done->users = r->n_users;
+	done->changed = r->n_changed;
+	done->rows = count_rows(r->what->rows_sql);
+}
+
+KpxRefreshed
+kpx_recommendation_refresh(const KpxRecommendation *what)
+{
+	Refresh *r = palloc0(sizeof(Refresh));
+	KpxRefreshed done;
+	KpxIdentity before;
+	instr_time start;
+	instr_time end;
+
+	INSTR_TIME_SET_CURRENT(start);
+	if (!lock_rows(what->rows, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("recommendation view \"%s\" is being refreshed by another session", what->view_name),
+				 errhint("Wait for it.")));
+	r->what = what;
+	kpx_recommendation_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	merge_all(r, &done);
+	kpx_recommendation_leave(&before);
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	done.seconds = INSTR_TIME_GET_DOUBLE(end);
+	note_refresh(what, &done);
+	return done;
+}
+
+PG_FUNCTION_INFO_V1(kpx_refresh_recommendations);
+Datum
+kpx_refresh_recommendations(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char *module = kpx_text_argument(fcinfo, 0, "module");
+	KpxRecommendation *all;
+	int n;
+	bool any = false;
+
+	InitMaterializedSRF(fcinfo, 0);
+	(void) kpx_find_module(kpx_registry(), module);
+	all = kpx_recommendations(module, &n);
+	for (int i = 0; i < n; i++)
+	{
+		KpxRefreshed done;
+		bool nulls[5] = {false};
+		Datum values[5];
+
+		if (!has_privs_of_role(GetUserId(), all[i].owner))
+			continue;
+		any = true;
+		done = kpx_recommendation_refresh(&all[i]);
+		values[0] = CStringGetTextDatum(all[i].view_name);
+		values[1] = Int64GetDatum((int64) done.users);
+		values[2] = Int64GetDatum((int64) done.rows);
+		values[3] = Int64GetDatum((int64) done.changed);
+		values[4] = Float4GetDatum((float4) done.seconds);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	if (!any)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no recommendation view of role \"%s\"", module, GetUserNameFromId(GetUserId(), false)),
+				 errhint("Make one with kpx_create_recommendation_view.")));
+	return (Datum) 0;
+}
+
+uint64
+kpx_recommendations_forget(KpxIdKind kind, KpxId user)
+{
+	int n;
+	uint64 deleted = 0;
+	KpxRecommendation *all = kpx_recommendations(NULL, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		Oid types[] = {kpx_id_kind_type(kind)};
+		Datum values[] = {kpx_id_to_datum(kind, user, types[0])};
+		KpxIdentity before;
+		KpxIdKind found;
+
+		(void) lock_rows(all[i].rows, true);
+		if (!kpx_id_kind(get_atttype(all[i].rows, get_attnum(all[i].rows, "user_id")), &found) || found != kind)
+			continue;
+		kpx_recommendation_enter(&before, all[i].owner, SECURITY_RESTRICTED_OPERATION);
+		if (SPI_execute_with_args(psprintf("DELETE FROM %s WHERE user_id = $1", all[i].rows_sql), 1, types, values, NULL, false, 0) != SPI_OK_DELETE)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("table %s cannot be written", all[i].rows_sql)));
+		deleted += SPI_processed;
+		kpx_recommendation_leave(&before);
+	}
+	return deleted;
+}

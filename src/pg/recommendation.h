@@ -1,0 +1,66 @@
+/*
+ * recommendation.h
+ *	  What other rooms need of recommendation views.
+ */
+#ifndef KPX_RECOMMENDATION_H
+#define KPX_RECOMMENDATION_H
+
+#include "kpxrec.h"
+#include "ids.h"
+
+#include "datatype/timestamp.h"
+
+/* One recommendation view. */
+typedef struct KpxRecommendation
+{
+	Oid view; /* may be gone */
+	Oid rows; /* its table */
+	Oid owner; /* of the table */
+	char *rows_sql; /* qualified and quoted */
+	char *view_name; /* as it was registered, for messages */
+	char *module;
+	int k;
+	Interval *active; /* or NULL */
+} KpxRecommendation;
+
+/* How a refresh went. */
+typedef struct KpxRefreshed
+{
+	int64 model; /* 0: none */
+	uint64 users;
+	uint64 rows;
+	uint64 changed;
+	double seconds;
+} KpxRefreshed;
+
+/* Views of a module (NULL: of all); those whose table somebody dropped are taken off the list. */
+extern KpxRecommendation *kpx_recommendations(const char *module, int *n);
+
+/* Brings one up to date, as its owner. 55P03 when another session does; errors of kpx_recommend_for. */
+extern KpxRefreshed kpx_recommendation_refresh(const KpxRecommendation *what);
+
+/*
+ * Deletes a user's rows from all recommendation views, whoever owns them, each as the owner of its
+ * table; returns how many. Waits for a refresh that runs, so that it cannot bring them back; the
+ * caller has deleted or hidden the user's events in this transaction. Who may ask is the caller's
+ * to decide.
+ */
+extern uint64 kpx_recommendations_forget(KpxIdKind kind, KpxId user);
+
+/* The rights and the settings before kpx_recommendation_enter. */
+typedef struct KpxIdentity
+{
+	Oid user;
+	int security;
+	int guc_level;
+} KpxIdentity;
+
+/* Statements of SPI until leave run as owner, with a pinned search path; security: flags to add. */
+extern void kpx_recommendation_enter(KpxIdentity *before, Oid owner, int security);
+extern void kpx_recommendation_leave(const KpxIdentity *before);
+
+/* Types of ids by kind, as SQL has them; schema.name of a relation, quoted. */
+extern const char *const kpx_id_type_sql[];
+extern char *kpx_qualified_name(Oid relation);
+
+#endif /* KPX_RECOMMENDATION_H */

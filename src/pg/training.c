@@ -25,8 +25,8 @@ kpx_seconds_since(instr_time *start)
 	return INSTR_TIME_GET_DOUBLE(now);
 }
 
-static void
-check_name(const char *name)
+void
+kpx_check_model_name(const char *name)
 {
 	if (name[0] == '\0' || strlen(name) > 255)
 		ereport(ERROR,
@@ -44,7 +44,7 @@ kpx_training_begin(KpxTraining *training, KpxModule **modules, int n, const KpxA
 							  .report = {.algorithm = algorithm->name}};
 	if (!algorithm->catalogue)
 		kpx_require_sources(modules, n);
-	check_name(training->name);
+	kpx_check_model_name(training->name);
 }
 
 void

@@ -35,6 +35,9 @@ typedef struct KpxTraining
 extern void kpx_training_begin(KpxTraining *training, KpxModule **modules, int n, const KpxAlgorithm *algorithm, Datum given,
 							   const char *name);
 
+/* 42602 unless a model can have this name. */
+extern void kpx_check_model_name(const char *name);
+
 /* 42501 unless the current user owns all of its modules, as activating takes. */
 extern void kpx_training_require_owner(const KpxTraining *training);
 

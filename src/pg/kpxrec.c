@@ -22,6 +22,7 @@
 
 #include "core/factor.h"
 #include "clock.h"
+#include "calls.h"
 #include "model_share.h"
 #include "progress.h"
 
@@ -62,6 +63,7 @@ _PG_init(void)
 	{
 		kpx_share_init();
 		kpx_progress_init();
+		kpx_calls_init();
 	}
 	MarkGUCPrefixReserved("kpxrec");
 

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "algorithm.h"
+#include "calls.h"
 #include "model_block.h"
 #include "model_share.h"
 
@@ -161,13 +162,16 @@ kpx_model(KpxRegistry *registry, int64 id)
 			model = NULL;
 		}
 	}
-	if (model == NULL)
+	if (model)
+		kpx_models_found[KPX_FROM_SESSION]++;
+	else
 	{
 		model = kpx_model_load(id);
 		if (model == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("model " INT64_FORMAT " does not exist", id), errhint("See the view kpx_models.")));
+		kpx_models_found[model->segment ? KPX_FROM_SHARED : KPX_FROM_TABLES]++;
 		model->generation = registry->generation;
 		model->bytes = MemoryContextMemAllocated(model->context, true);
 		PG_TRY();

@@ -51,6 +51,7 @@ kpx_list(KpxRequest *q, KpxTaste *taste, uint64 wanted, KpxListed **list)
 {
 	uint8 *excluded = excluded_for(q, &taste->history);
 	size_t found = 0;
+	bool fell_back = false;
 
 	wanted = Min(wanted, q->target->items);
 	*list = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxListed));
@@ -66,7 +67,13 @@ kpx_list(KpxRequest *q, KpxTaste *taste, uint64 wanted, KpxListed **list)
 		n = kpx_request_best(q, wanted - found, score, excluded, &hits);
 		for (size_t i = 0; i < n; i++)
 			(*list)[found++] = (KpxListed){hits[i], kpx_scorers[s], note};
+		q->call.filled[s] += n > 0;
+		fell_back = fell_back || (s > 0 && n > 0);
 	}
+	q->call.lists++;
+	q->call.empty += found == 0;
+	q->call.items += found;
+	q->call.fell_back += fell_back;
 	return found;
 }
 
@@ -112,6 +119,7 @@ recommend(FunctionCallInfo fcinfo, Oid user_type, int first, Oid item_type, bool
 	kind = kpx_model_user_kind(q.registry, q.model);
 	taste = kpx_request_user(&q, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind);
 	put_list(fcinfo, &q, &taste, (Datum) 0, false);
+	kpx_call_end(&q.call, KPX_CALL_RECOMMEND, q.module->id);
 	return (Datum) 0;
 }
 
@@ -163,6 +171,7 @@ recommend_from(FunctionCallInfo fcinfo, int first, Oid item_type)
 	taste.history = kpx_history_from_items(source, items, n);
 	kpx_request_fold_in(&q, &taste);
 	put_list(fcinfo, &q, &taste, (Datum) 0, false);
+	kpx_call_end(&q.call, KPX_CALL_RECOMMEND_FROM, q.module->id);
 	return (Datum) 0;
 }
 
@@ -296,6 +305,7 @@ recommend_for(FunctionCallInfo fcinfo, int first, Oid item_type)
 		answer_by_model(fcinfo, &q, kind, ids, users, n);
 	else
 		answer_users(fcinfo, &q, kind, ids, users, n);
+	kpx_call_end(&q.call, KPX_CALL_RECOMMEND_FOR, q.module->id);
 	return (Datum) 0;
 }
 

@@ -72,8 +72,10 @@ kpx_request_begin(KpxRequest *q, KpxRegistry *registry, KpxModule *module, int64
 void
 kpx_request_open(KpxRequest *q, const char *module, FunctionCallInfo fcinfo, int model_argument)
 {
-	KpxRegistry *registry = kpx_registry();
+	KpxRegistry *registry;
 
+	kpx_call_begin(&q->call);
+	registry = kpx_registry();
 	kpx_request_begin(q, registry, kpx_find_module(registry, module), PG_ARGISNULL(model_argument) ? 0 : PG_GETARG_INT64(model_argument));
 }
 

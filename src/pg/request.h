@@ -11,6 +11,7 @@
 
 #include "core/topk.h"
 #include "algorithm.h"
+#include "calls.h"
 #include "history.h"
 #include "model.h"
 #include "registry.h"
@@ -30,6 +31,7 @@ typedef struct KpxRequest
 	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
 	KpxScratch scratch; /* of the model's algorithms */
 	float *score; /* [target->items], 64-byte aligned, for who scores */
+	KpxCall call; /* for the statistics */
 } KpxRequest;
 
 /* Who is asked about, and what the model makes of them. */

@@ -50,3 +50,4 @@ static const KpxScorer model_scorer = {"model", NULL, model_score, model_reason}
 static const KpxScorer popular_scorer = {"popular", NULL, popular_score, popular_reason};
 
 const KpxScorer *const kpx_scorers[] = {&model_scorer, &kpx_rules_scorer, &kpx_segment_scorer, &popular_scorer, NULL};
+StaticAssertDecl(lengthof(kpx_scorers) - 1 <= KPX_MAX_SCORERS, "statistics have room for every scorer");

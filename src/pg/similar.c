@@ -122,6 +122,10 @@ similar(FunctionCallInfo fcinfo, int first, Oid item_type, bool from_text)
 		values[2] = Float4GetDatum(hits[i].score);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
+	q.call.lists = 1;
+	q.call.empty = n == 0;
+	q.call.items = n;
+	kpx_call_end(&q.call, KPX_CALL_SIMILAR, q.module->id);
 	return (Datum) 0;
 }
 

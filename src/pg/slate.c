@@ -117,8 +117,10 @@ require_log(void)
 static KpxSlateRequest
 open_request(FunctionCallInfo fcinfo)
 {
-	KpxSlateRequest r = {.registry = kpx_registry()};
+	KpxSlateRequest r = {0};
 
+	kpx_call_begin(&r.call);
+	r.registry = kpx_registry();
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"modules\" must not be NULL")));
 	take_modules(&r, PG_GETARG_ARRAYTYPE_P(1));
@@ -230,5 +232,6 @@ kpx_recommend_slate(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < n; i++)
 		put_place(fcinfo, &r, slate_id, i + 1, &places[i]);
+	kpx_call_end(&r.call, KPX_CALL_SLATE, r.home ? r.home->id : 0);
 	return (Datum) 0;
 }

@@ -43,6 +43,7 @@ typedef struct KpxSlateRequest
 	KpxConsent consent; /* the user's */
 	KpxRequest *requests; /* [n_modules] of the candidate step */
 	KpxTaste *tastes; /* [n_modules] the user, as each module may see them */
+	KpxCall call; /* for the statistics */
 	int k; /* asked for */
 	bool log;
 	TimestampTz now;

@@ -48,6 +48,7 @@ add_candidates(KpxSlateRequest *r, int m)
 	q->scope = kpx_consent_scope(&r->consent, r->modules[m]);
 	take_taste(r, m);
 	n = (int) kpx_list(q, &r->tastes[m], (uint64) KPX_POLICY_NUMBER(r->policy, NULL, r->modules[m]->name, candidates), &list);
+	kpx_call_join(&r->call, &q->call);
 	r->items = r->items ? repalloc(r->items, sizeof(KpxRankItem) * (r->n + n + 1)) : palloc(sizeof(KpxRankItem) * (n + 1));
 	r->offers = r->offers ? repalloc(r->offers, sizeof(KpxOffer) * (r->n + n + 1)) : palloc(sizeof(KpxOffer) * (n + 1));
 	for (int i = 0; i < n; i++)

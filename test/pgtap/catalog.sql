@@ -23,6 +23,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 		'kpx_cluster', 'kpx_drop_segments', 'kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
 		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'stat_progress',
+		'stat_recommend', 'kpx_stat_reset',
 		'kpx_create_recommendation_view', 'kpx_refresh_recommendations', 'kpx_drop_recommendation_view',
 		'kpx_optimize_policy', 'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions', 'kpx_train_ranker'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,
@@ -36,7 +37,7 @@ SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend
 	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');
 -- privileges
 SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
-	ARRAY['member_of', 'stat_progress', 'may_use_model', 'may_use_rules', 'may_use_segmentation'], 'of schema kpx, PUBLIC may execute only what the views call');
+	ARRAY['member_of', 'stat_progress', 'stat_recommend', 'may_use_model', 'may_use_rules', 'may_use_segmentation'], 'of schema kpx, PUBLIC may execute only what the views call');
 SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relacl IS NOT NULL$$,
 	'nobody but the owner has rights on the tables of schema kpx');
 SELECT ok(NOT has_schema_privilege('public', 'kpx', 'USAGE') AND NOT has_schema_privilege('public', 'kpx', 'CREATE'), 'nor on the schema');

@@ -2,14 +2,21 @@
  * optimize.c
  *	  kpx_optimize_policy: a better version of the policy, from the log; proposed, not activated.
  *
- * Gradient ascent on the switch-DR estimate of total revenue a slate, R_cross + R_home,
- * over logit lambda, logit epsilon and the logarithm of each module's weight. The
- * estimate is piecewise constant in them (a slate changes or does not), so gradients are
- * central differences over steps wide enough that many of the logged slates change, and
- * each step is accepted only when it improves by more than its standard error. Guard-rails, the dismissal rate and the
+ * Gradient ascent on an estimate of total revenue a slate, R_cross + R_home, over logit
+ * lambda, logit epsilon and the logarithm of each module's weight.
+ *
+ * The estimate is switch-DR place by place (KpxReplayView.by_place), its reward model calibrated
+ * by pair of modules on the slates that are not climbed on. Estimates of whole slates multiply the
+ * weights of all places, and drown differences of a few per cent in noise.
+ *
+ * The estimate is piecewise constant (a slate changes or does not), so slopes are differences
+ * over steps wide enough that many of the logged slates change. A parameter moves by how far
+ * its difference is beyond its standard error, and not at all within it; a step is accepted only
+ * when it improves by more than its standard error. Guard-rails, the dismissal rate and the
  * diversity of slates, enter by Lagrange multipliers that grow while they are violated.
- * One half of the slates is climbed on; lift and interval come from the other half, as a
- * paired difference, because the estimate at its own maximum flatters.
+ *
+ * Each half of the slates is climbed on and the result judged on the other, as a paired difference,
+ * because an estimate at its own maximum flatters. Proposed is the middle of the two.
  */
 #include "kpxrec.h"
 
@@ -26,6 +33,7 @@
 #include "replay.h"
 
 #define MOST_WEIGHT 30 /* above it the reward model is trusted alone: switch-DR */
+#define WIDTH 0.7 /* of differences, to both sides */
 #define MOST_MODULES 32
 #define MOST_PARAMETERS (2 + MOST_MODULES)
 
@@ -63,7 +71,10 @@ typedef struct Climb
 {
 	const KpxReplay *replay;
 	const Options *options;
+	const KpxPolicy *base; /* in charge */
+	int half; /* climbed on */
 	int step; /* of slates in a half */
+	double *calibration[2]; /* by each half's slates */
 	double scale; /* value to begin with */
 	double most_dismissal;
 	double least_diversity;
@@ -141,41 +152,44 @@ set_dial(Dial *dial, const KpxReplay *replay, KpxPolicy *policy, double min_epsi
 	dial->x[1] = logit((epsilon - min_epsilon) / (0.5 - min_epsilon));
 }
 
-/* half: 0 or 1. sums, units: of its slates, when wanted. */
+/* What slates contribute to the value, one each. */
+typedef struct Contributions
+{
+	size_t n;
+	double *value;
+} Contributions;
+
+/* A policy on the slates of a half, the reward model calibrated on the other. value: in the current context. */
 static Outcome
-judge(const Climb *climb, const KpxPolicy *policy, int half, KpxUnitSums **sums, size_t *units)
+judge(const Climb *climb, const KpxPolicy *policy, int half, Contributions *each)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "kpxrec judge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(work);
-	KpxReplayLog log = kpx_replay(climb->replay, policy, half, climb->step, (uint64) climb->options->seed);
-	KpxUnitSums *own = kpx_alloc_aligned(sums ? old : work, log.units, sizeof(KpxUnitSums));
-	KpxUnitSums total = {0};
-	KpxLog dismissed = log.log;
+	KpxReplayView view = {half, climb->step, (uint64) climb->options->seed, true, climb->calibration[1 - half]};
+	KpxReplayLog log = kpx_replay(climb->replay, policy, &view);
+	KpxUnitSums *earned = kpx_alloc_aligned(work, log.units, sizeof(KpxUnitSums));
 	KpxUnitSums *dismissals = kpx_alloc_aligned(work, log.units, sizeof(KpxUnitSums));
+	KpxUnitSums total = {0};
 	KpxUnitSums all_dismissals = {0};
+	KpxLog dismissed = log.log;
 	Outcome outcome;
 
-	kpx_log_sums(&log.log, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, own);
+	kpx_log_sums(&log.log, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, earned);
 	dismissed.reward = log.dismissed;
 	dismissed.predicted = NULL;
 	kpx_log_sums(&dismissed, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, dismissals);
+	each->n = log.units;
+	each->value = kpx_alloc(old, log.units, sizeof(double));
 	for (size_t u = 0; u < log.units; u++)
 	{
-		kpx_unit_sums_add(&total, &own[u]);
+		kpx_unit_sums_add(&total, &earned[u]);
 		kpx_unit_sums_add(&all_dismissals, &dismissals[u]);
+		each->value[u] = earned[u].switch_dr * (double) log.units / (double) log.log.n;
 	}
 	outcome = (Outcome){kpx_estimate(KPX_SWITCH_DR, &total), kpx_estimate(KPX_CLIPPED_SNIPS, &all_dismissals), log.diversity};
 	if (isnan(outcome.dismissal))
 		outcome.dismissal = 0;
 	MemoryContextSwitchTo(old);
-	if (sums)
-	{
-		/* contributions to the value of a slate */
-		for (size_t u = 0; u < log.units; u++)
-			own[u].switch_dr *= (double) log.units / (double) log.log.n;
-		*sums = own;
-		*units = log.units;
-	}
 	MemoryContextDelete(work);
 	return outcome;
 }
@@ -188,102 +202,124 @@ violation(const Climb *climb, const Outcome *o, int guard)
 	return fmax(climb->least_diversity - o->diversity, 0) / fmax(climb->least_diversity, 1e-3);
 }
 
-/* Paired difference of what slates earn. */
-static KpxMean
-compare(const KpxUnitSums *before, const KpxUnitSums *after, size_t units)
+/* Adds the paired differences of what slates earn. */
+static void
+compare(const Contributions *before, const Contributions *after, KpxMean *difference)
 {
-	KpxMean difference = {0};
-
-	for (size_t u = 0; u < units; u++)
-		kpx_mean_add(&difference, after[u].switch_dr - before[u].switch_dr);
-	return difference;
-}
-
-/* Whether a step earns more by at least its standard error, slate by slate. */
-static bool
-beyond_noise(const Climb *climb, Dial *dial, const double *next)
-{
-	KpxUnitSums *before;
-	KpxUnitSums *after;
-	size_t units;
-	KpxMean difference;
-
-	turn(dial, dial->x);
-	(void) judge(climb, dial->policy, 0, &before, &units);
-	turn(dial, next);
-	(void) judge(climb, dial->policy, 0, &after, &units);
-	difference = compare(before, after, units);
-	return difference.mean > kpx_mean_std_error(&difference);
+	for (size_t u = 0; u < before->n; u++)
+		kpx_mean_add(difference, after->value[u] - before->value[u]);
 }
 
 /* The Lagrangian, in units of the value to begin with. */
 static double
-height(const Climb *climb, Dial *dial, const double *x)
+height(const Climb *climb, Dial *dial, const double *x, Contributions *each)
 {
 	Outcome o;
 	double h;
 
 	turn(dial, x);
-	o = judge(climb, dial->policy, 0, NULL, NULL);
+	o = judge(climb, dial->policy, climb->half, each);
 	h = o.value / climb->scale;
 	for (int g = 0; g < 2; g++)
 		h -= climb->multiplier[g] * violation(climb, &o, g);
 	return h;
 }
 
-/* Climbs until no step of the gradient's direction improves; returns the iterations done. */
+/* How much higher x is than from, beyond the standard error of what slates earn; below 0: not surely. */
+static double
+beyond_noise(double gain, const Climb *climb, const Contributions *from, const Contributions *to)
+{
+	KpxMean difference = {0};
+
+	compare(from, to, &difference);
+	return gain - kpx_mean_std_error(&difference) / climb->scale;
+}
+
+/* Where to go from x: each parameter by how far its difference stands out of its noise; returns the length. */
+static double
+direction(const Climb *climb, Dial *dial, double *towards)
+{
+	double length = 0;
+
+	for (int i = 0; i < dial->n; i++)
+	{
+		double x = dial->x[i];
+		Contributions up;
+		Contributions down;
+		double gain;
+		double sure;
+
+		dial->x[i] = x + WIDTH;
+		gain = height(climb, dial, dial->x, &up);
+		dial->x[i] = x - WIDTH;
+		gain -= height(climb, dial, dial->x, &down);
+		dial->x[i] = x;
+		sure = fmax(beyond_noise(fabs(gain), climb, &down, &up), 0);
+		towards[i] = gain == 0 ? 0 : copysign(sure / fabs(gain), gain);
+		length += towards[i] * towards[i];
+		pfree(up.value);
+		pfree(down.value);
+	}
+	return sqrt(length);
+}
+
+/* One step from dial->x; false when none improves. */
+static bool
+take_step(Climb *climb, Dial *dial, double *stride)
+{
+	double towards[MOST_PARAMETERS];
+	double next[MOST_PARAMETERS];
+	double length = direction(climb, dial, towards);
+	Contributions here;
+	Contributions there;
+	double height_here = height(climb, dial, dial->x, &here);
+	bool taken = false;
+
+	for (*stride = Min(*stride * 2, 2); length > 0 && *stride > 0.02 && !taken; *stride /= taken ? 1 : 2)
+	{
+		double gain;
+
+		for (int i = 0; i < dial->n; i++)
+			next[i] = Min(Max(dial->x[i] + *stride * towards[i] / length, -6), 6);
+		gain = height(climb, dial, next, &there) - height_here;
+		taken = gain > 1e-4 && beyond_noise(gain, climb, &here, &there) > 0;
+		pfree(there.value);
+	}
+	if (taken)
+		memcpy(dial->x, next, sizeof(double) * dial->n);
+	pfree(here.value);
+	return taken;
+}
+
+/* Climbs until no step improves and no guard-rail is violated; returns the iterations done. */
 static int
 ascend(Climb *climb, Dial *dial, bool *converged)
 {
-	const double width = 0.4;
 	double stride = 1;
 	int done = 0;
 
 	*converged = false;
 	while (done < (int) climb->options->iterations && !*converged)
 	{
-		double gradient[MOST_PARAMETERS];
-		double norm = 0;
-		double here = height(climb, dial, dial->x);
-		double next[MOST_PARAMETERS];
-		double there = here;
+		Contributions each;
 		Outcome o;
 
-		for (int i = 0; i < dial->n; i++)
-		{
-			double x = dial->x[i];
-			double up;
-
-			dial->x[i] = x + width;
-			up = height(climb, dial, dial->x);
-			dial->x[i] = x - width;
-			gradient[i] = (up - height(climb, dial, dial->x)) / (2 * width);
-			dial->x[i] = x;
-			norm += gradient[i] * gradient[i];
-		}
-		norm = sqrt(norm);
-		for (stride = Min(stride * 2, 2); norm > 0 && stride > 0.02; stride /= 2)
-		{
-			for (int i = 0; i < dial->n; i++)
-				next[i] = Min(Max(dial->x[i] + stride * gradient[i] / norm, -6), 6);
-			there = height(climb, dial, next);
-			if (there > here + 1e-4 && beyond_noise(climb, dial, next))
-				break;
-		}
+		*converged = !take_step(climb, dial, &stride);
 		done++;
-		*converged = norm == 0 || stride <= 0.02;
-		if (!*converged)
-			memcpy(dial->x, next, sizeof(double) * dial->n);
 		turn(dial, dial->x);
-		o = judge(climb, dial->policy, 0, NULL, NULL);
+		o = judge(climb, dial->policy, climb->half, &each);
+		pfree(each.value);
 		for (int g = 0; g < 2; g++)
 			if (violation(climb, &o, g) > 0)
 			{
 				climb->multiplier[g] += 5 * violation(climb, &o, g);
-				*converged = *converged && violation(climb, &o, g) < 0.01;
+				if (violation(climb, &o, g) >= 0.01)
+				{
+					*converged = false;
+					stride = 1;
+				}
 			}
 	}
-	turn(dial, dial->x);
 	return done;
 }
 
@@ -352,26 +388,72 @@ options_argument(FunctionCallInfo fcinfo)
 	return o;
 }
 
+/* What climbing on both halves comes to. */
+typedef struct Ascent
+{
+	int iterations;
+	bool converged;
+	int64 slates;
+	Outcome before; /* means of the halves */
+	Outcome after;
+	KpxMean difference;
+	double x[MOST_PARAMETERS]; /* the middle of the two */
+} Ascent;
+
 static void
-put_result(FunctionCallInfo fcinfo, int64 id, int iterations, bool converged, size_t units, const Outcome *before, const Outcome *after,
-		   const KpxMean *difference, const char *change)
+add_outcome(Outcome *to, const Outcome *o)
+{
+	to->value += o->value / 2;
+	to->dismissal += o->dismissal / 2;
+	to->diversity += o->diversity / 2;
+}
+
+/* Climbs on one half from where the dial stands, judges on the other. */
+static void
+climb_half(Climb *climb, Dial dial, Ascent *result)
+{
+	bool converged;
+	Contributions before;
+	Contributions after;
+	Outcome o;
+
+	o = judge(climb, climb->base, climb->half, &before);
+	climb->scale = fmax(fabs(o.value), 1e-9);
+	climb->multiplier[0] = climb->multiplier[1] = 1;
+	climb->most_dismissal = isnan(climb->options->max_dismissal) ? 1.1 * o.dismissal + 1e-3 : climb->options->max_dismissal;
+	climb->least_diversity = isnan(climb->options->min_diversity) ? 0.9 * o.diversity : climb->options->min_diversity;
+	o = judge(climb, climb->base, 1 - climb->half, &before);
+	add_outcome(&result->before, &o);
+	result->iterations += ascend(climb, &dial, &converged);
+	result->converged &= converged;
+	turn(&dial, dial.x);
+	o = judge(climb, dial.policy, 1 - climb->half, &after);
+	add_outcome(&result->after, &o);
+	compare(&before, &after, &result->difference);
+	result->slates += (int64) after.n;
+	for (int i = 0; i < dial.n; i++)
+		result->x[i] += dial.x[i] / 2;
+}
+
+static void
+put_result(FunctionCallInfo fcinfo, int64 id, const Ascent *r, const char *change)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	double error = kpx_mean_std_error(difference);
+	double error = kpx_mean_std_error(&r->difference);
 	Datum values[14] = {
 		Int64GetDatum(id),
-		Int32GetDatum(iterations),
-		BoolGetDatum(converged),
-		Int64GetDatum((int64) units),
-		Float8GetDatum(before->value),
-		Float8GetDatum(after->value),
-		Float8GetDatum(difference->mean),
-		Float8GetDatum(difference->mean - 1.959964 * error),
-		Float8GetDatum(difference->mean + 1.959964 * error),
-		Float8GetDatum(before->dismissal),
-		Float8GetDatum(after->dismissal),
-		Float8GetDatum(before->diversity),
-		Float8GetDatum(after->diversity),
+		Int32GetDatum(r->iterations),
+		BoolGetDatum(r->converged),
+		Int64GetDatum(r->slates),
+		Float8GetDatum(r->before.value),
+		Float8GetDatum(r->after.value),
+		Float8GetDatum(r->difference.mean),
+		Float8GetDatum(r->difference.mean - 1.959964 * error),
+		Float8GetDatum(r->difference.mean + 1.959964 * error),
+		Float8GetDatum(r->before.dismissal),
+		Float8GetDatum(r->after.dismissal),
+		Float8GetDatum(r->before.diversity),
+		Float8GetDatum(r->after.diversity),
 		DirectFunctionCall1(jsonb_in, CStringGetDatum(change)),
 	};
 	bool nulls[14] = {id == 0};
@@ -385,18 +467,10 @@ kpx_optimize_policy(PG_FUNCTION_ARGS)
 {
 	Options options = options_argument(fcinfo);
 	KpxRegistry *registry = kpx_registry();
-	KpxPolicy *policy = kpx_policy(0);
 	KpxReplay *replay;
-	Climb climb = {.options = &options, .multiplier = {1, 1}};
+	Climb climb = {.options = &options, .base = kpx_policy(0)};
 	Dial dial;
-	Outcome before;
-	Outcome after;
-	KpxUnitSums *sums_before;
-	KpxUnitSums *sums_after;
-	size_t units;
-	KpxMean difference;
-	bool converged;
-	int iterations;
+	Ascent result = {.converged = true};
 	int64 id = 0;
 	char *change;
 
@@ -412,24 +486,21 @@ kpx_optimize_policy(PG_FUNCTION_ARGS)
 				 errhint("Log slates with kpx_recommend_slate(..., log => true), with a policy whose epsilon is above 0.")));
 	climb.replay = replay;
 	climb.step = 2 * Max(1, (int) ceil(replay->n / 2.0 / options.slates));
-	before = judge(&climb, policy, 0, NULL, NULL);
-	climb.scale = fmax(fabs(before.value), 1e-9);
-	climb.most_dismissal = isnan(options.max_dismissal) ? 1.1 * before.dismissal + 1e-3 : options.max_dismissal;
-	climb.least_diversity = isnan(options.min_diversity) ? 0.9 * before.diversity : options.min_diversity;
-	before = judge(&climb, policy, 1, &sums_before, &units);
-	set_dial(&dial, replay, policy, options.min_epsilon);
-	iterations = ascend(&climb, &dial, &converged);
-	after = judge(&climb, dial.policy, 1, &sums_after, &units);
-	difference = compare(sums_before, sums_after, units);
+	for (int half = 0; half < 2; half++)
+		climb.calibration[half] = kpx_replay_calibration(replay, half, climb.step);
+	set_dial(&dial, replay, kpx_policy(0), options.min_epsilon);
+	for (climb.half = 0; climb.half < 2; climb.half++)
+		climb_half(&climb, dial, &result);
+	turn(&dial, result.x);
 	change = proposal(&dial);
-	if (difference.mean > 0)
-		id = insert_version(policy->id, change,
-							psprintf("{\"lift\": %.9g, \"std_error\": %.9g, \"value\": %.9g, \"slates\": %zu}", difference.mean,
-									 kpx_mean_std_error(&difference), after.value, units));
+	if (result.difference.mean > 0)
+		id = insert_version(climb.base->id, change,
+							psprintf("{\"lift\": %.9g, \"std_error\": %.9g, \"value\": %.9g, \"slates\": " INT64_FORMAT "}", result.difference.mean,
+									 kpx_mean_std_error(&result.difference), result.after.value, result.slates));
 	else
 		ereport(NOTICE,
 				(errmsg("no better policy was found"),
-				 errdetail("On the slates that were not climbed on, the best one earns %.4g less.", fabs(difference.mean))));
-	put_result(fcinfo, id, iterations, converged, units, &before, &after, &difference, change);
+				 errdetail("Of the versions climbed to on one half of the slates, the mean on the other half is %.4g lower.", -result.difference.mean)));
+	put_result(fcinfo, id, &result, change);
 	return (Datum) 0;
 }

@@ -26,6 +26,7 @@
 #include "request.h"
 
 #define FETCH 500
+#define CALIBRATION_PRIOR 10 /* conversions */
 #define FIRST_IMPRESSION_COLUMN 22
 
 /* ------------------------------------------------------------ reading */
@@ -128,6 +129,7 @@ kpx_replay_read(TimestampTz since, KpxReward reward)
 	Oid owner;
 	int security;
 
+	replay->registry = registry;
 	replay->reward = reward;
 	replay->slates = palloc(sizeof(KpxReplaySlate) * size);
 	kpx_catalog_begin(&catalog, true);
@@ -176,15 +178,54 @@ typedef struct Desk
 	void *workspace;
 } Desk;
 
+/* Place of a candidate's pair of modules in a calibration. */
+static int
+pair_of(const KpxReplay *replay, const KpxLoggedSlate *s, int i)
+{
+	const KpxModule *first = replay->registry->modules;
+	int home = s->home ? 1 + (int) (s->home - first) : 0;
+
+	return home * replay->registry->n_modules + (int) (s->modules[s->items[i].module] - first);
+}
+
 static double
-expected_reward(const KpxLoggedSlate *s, int i, KpxReward reward)
+expected_reward(const KpxReplay *replay, const double *calibration, const KpxLoggedSlate *s, int i)
 {
 	double p = s->items[i].p_click;
 
-	if (reward == KPX_CLICK)
+	if (replay->reward == KPX_CLICK)
 		return p;
 	p *= s->items[i].p_convert;
-	return reward == KPX_CONVERSION ? p : p * s->offers[i].value;
+	if (calibration)
+		p *= calibration[pair_of(replay, s, i)];
+	return replay->reward == KPX_CONVERSION ? p : p * s->offers[i].value;
+}
+
+double *
+kpx_replay_calibration(const KpxReplay *replay, int first, int step)
+{
+	size_t pairs = ((size_t) replay->registry->n_modules + 1) * (size_t) replay->registry->n_modules;
+	double *observed = kpx_alloc(CurrentMemoryContext, pairs, sizeof(double));
+	double *expected = kpx_alloc(CurrentMemoryContext, pairs, sizeof(double));
+
+	for (size_t p = 0; p < pairs; p++)
+		observed[p] = expected[p] = CALIBRATION_PRIOR;
+	for (int n = first; n < replay->n; n += step)
+	{
+		const KpxReplaySlate *r = &replay->slates[n];
+
+		for (int p = 0; p < r->shown; p++)
+		{
+			const KpxRankItem *item = &r->slate->items[r->item[p]];
+			int pair = pair_of(replay, r->slate, r->item[p]);
+
+			observed[pair] += r->reward[p] > 0;
+			expected[pair] += item->p_click * item->p_convert;
+		}
+	}
+	for (size_t p = 0; p < pairs; p++)
+		observed[p] /= expected[p];
+	return observed;
 }
 
 /* The judged policy can tighten a module's room, not widen what the log had left. */
@@ -206,18 +247,19 @@ set_desk(KpxLoggedSlate *s, const KpxPolicy *policy)
 }
 
 static double
-expectation(const Desk *desk, size_t choices, const KpxLoggedSlate *s, KpxReward reward)
+expectation(const Desk *desk, size_t choices, const KpxReplay *replay, const double *calibration, const KpxLoggedSlate *s)
 {
 	double sum = 0;
 
 	for (size_t c = 0; c < choices; c++)
-		sum += desk->probability[c] * expected_reward(s, (int) desk->choice[c], reward);
+		sum += desk->probability[c] * expected_reward(replay, calibration, s, (int) desk->choice[c]);
 	return sum;
 }
 
 /* probability, baseline of the logged places. */
 static void
-replay_logged(Desk *desk, const KpxReplaySlate *r, KpxReward reward, double *probability, double *propensity, double *baseline)
+replay_logged(Desk *desk, const KpxReplay *replay, const KpxReplaySlate *r, const KpxReplayView *view, double *probability,
+			  double *propensity, double *baseline)
 {
 	double reached = 1;
 	double drawn = 1;
@@ -228,7 +270,7 @@ replay_logged(Desk *desk, const KpxReplaySlate *r, KpxReward reward, double *pro
 		size_t choices = reached > 0 ? kpx_slate_choices(&desk->slate, desk->choice, desk->probability) : 0;
 		double own = 0;
 
-		baseline[p] = reached / drawn * expectation(desk, choices, r->slate, reward);
+		baseline[p] = reached / drawn * expectation(desk, choices, replay, view->calibration, r->slate);
 		for (size_t c = 0; c < choices; c++)
 			if ((int) desk->choice[c] == r->item[p])
 				own = desk->probability[c];
@@ -236,6 +278,8 @@ replay_logged(Desk *desk, const KpxReplaySlate *r, KpxReward reward, double *pro
 		drawn *= r->propensity[p];
 		probability[p] = reached;
 		propensity[p] = drawn;
+		if (view->by_place)
+			reached = drawn = 1;
 		if (reached > 0)
 			kpx_slate_add(&desk->slate, (size_t) r->item[p]);
 	}
@@ -243,7 +287,7 @@ replay_logged(Desk *desk, const KpxReplaySlate *r, KpxReward reward, double *pro
 
 /* direct of the policy's own slate; returns the share of different modules and categories in it. */
 static double
-replay_own(Desk *desk, const KpxReplaySlate *r, KpxReward reward, uint64 seed, double *direct)
+replay_own(Desk *desk, const KpxReplay *replay, const KpxReplaySlate *r, const KpxReplayView *view, double *direct)
 {
 	const KpxLoggedSlate *s = r->slate;
 	int different = 0;
@@ -256,14 +300,14 @@ replay_own(Desk *desk, const KpxReplaySlate *r, KpxReward reward, uint64 seed, d
 		uint32 drawn;
 		bool seen = false;
 
-		direct[p] = expectation(desk, choices, s, reward);
+		direct[p] = expectation(desk, choices, replay, view->calibration, s);
 		if (choices == 0)
 		{
 			for (; p < r->shown; p++)
 				direct[p] = 0;
 			break;
 		}
-		drawn = desk->choice[kpx_slate_draw(desk->probability, choices, kpx_uniform(seed, (uint64) s->slate_id, (uint64) p))];
+		drawn = desk->choice[kpx_slate_draw(desk->probability, choices, kpx_uniform(view->seed, (uint64) s->slate_id, (uint64) p))];
 		for (size_t o = 0; o < desk->slate.shown; o++)
 			seen |= desk->candidate[desk->slate.used[o]].module == desk->candidate[drawn].module &&
 					desk->candidate[desk->slate.used[o]].category == desk->candidate[drawn].category;
@@ -274,7 +318,7 @@ replay_own(Desk *desk, const KpxReplaySlate *r, KpxReward reward, uint64 seed, d
 }
 
 KpxReplayLog
-kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, int first, int step, uint64 seed)
+kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView *view)
 {
 	KpxReplayLog out = {0};
 	double *column[6];
@@ -285,19 +329,19 @@ kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, int first, int step
 	for (int c = 0; c < 6; c++)
 		column[c] = kpx_alloc(CurrentMemoryContext, replay->rows, sizeof(double));
 	out.dismissed = kpx_alloc(CurrentMemoryContext, replay->rows, sizeof(double));
-	for (int i = first; i < replay->n; i += step)
+	for (int i = view->first; i < replay->n; i += view->step)
 	{
 		const KpxReplaySlate *r = &replay->slates[i];
 		MemoryContext old = MemoryContextSwitchTo(work);
 		Desk desk = set_desk(r->slate, policy);
 
 		CHECK_FOR_INTERRUPTS();
-		replay_logged(&desk, r, replay->reward, column[0] + row, column[1] + row, column[2] + row);
-		out.diversity += replay_own(&desk, r, replay->reward, seed, column[3] + row);
+		replay_logged(&desk, replay, r, view, column[0] + row, column[1] + row, column[2] + row);
+		out.diversity += replay_own(&desk, replay, r, view, column[3] + row);
 		for (int p = 0; p < r->shown; p++)
 		{
 			column[4][row + p] = r->reward[p];
-			column[5][row + p] = expected_reward(r->slate, r->item[p], replay->reward);
+			column[5][row + p] = expected_reward(replay, view->calibration, r->slate, r->item[p]);
 			out.dismissed[row + p] = r->dismissed[p];
 			unit[row + p] = (uint32) out.units;
 		}
@@ -347,7 +391,7 @@ evaluate_version(FunctionCallInfo fcinfo, int64 id)
 	InitMaterializedSRF(fcinfo, 0);
 	policy = kpx_policy(id);
 	replay = kpx_replay_read(PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1), reward);
-	log = kpx_replay(replay, policy, 0, 1, (uint64) options.seed);
+	log = kpx_replay(replay, policy, &(KpxReplayView){0, 1, (uint64) options.seed, false, NULL});
 	kpx_off_policy_report(fcinfo, &log.log, log.units, &options, "the log of slates");
 	return (Datum) 0;
 }

@@ -30,6 +30,7 @@ typedef struct KpxReplaySlate
 
 typedef struct KpxReplay
 {
+	KpxRegistry *registry;
 	int n;
 	KpxReplaySlate *slates;
 	size_t rows; /* shown in all */
@@ -42,7 +43,23 @@ typedef struct KpxReplay
  */
 extern KpxReplay *kpx_replay_read(TimestampTz since, KpxReward reward);
 
-/* One replay of slates [first, first + step, ...) under a policy; arrays are in the current context. */
+/*
+ * Which slates are replayed, first, first + step, ..., and how. by_place: a place's weight
+ * is its own, probability over propensity given what stands above it in the log, instead of the
+ * product down to it. That judges the policy place by place, above it the policy that logged:
+ * it says less than a whole slate would, with far less noise. calibration: of the reward model, from
+ * kpx_replay_calibration, or NULL.
+ */
+typedef struct KpxReplayView
+{
+	int first;
+	int step;
+	uint64 seed;
+	bool by_place;
+	const double *calibration;
+} KpxReplayView;
+
+/* One replay of slates under a policy; arrays are in the current context. */
 typedef struct KpxReplayLog
 {
 	KpxLog log; /* rewards in slates: the mean over rows is the mean of a slate */
@@ -51,6 +68,12 @@ typedef struct KpxReplayLog
 	double diversity; /* mean share of different modules and categories in the policy's own slates */
 } KpxReplayLog;
 
-extern KpxReplayLog kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, int first, int step, uint64 seed);
+extern KpxReplayLog kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView *view);
+
+/*
+ * By pair of modules, conversions observed over expected in slates first, first + step, ..., both
+ * with 10 added. For revenue and conversions; one array in the current context.
+ */
+extern double *kpx_replay_calibration(const KpxReplay *replay, int first, int step);
 
 #endif /* KPX_REPLAY_H */

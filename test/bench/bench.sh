@@ -1,5 +1,5 @@
 # bench.sh: what it costs, on this machine, beside the limits measured in the same run.
-# Sourced by test/run.sh. SIZES="1m 5m" by default, none when it is set and empty; RUNS=3 runs of everything, medians.
+# Sourced by test/run.sh. SIMULATE=10 simulates so many platforms instead. SIZES="1m 5m" by default, none when it is set and empty; RUNS=3 runs of everything, medians.
 SIZES=${SIZES-1m 5m}
 RUNS=${RUNS:-3}
 PSQL="psql -qXAt -v ON_ERROR_STOP=1"
@@ -141,6 +141,12 @@ clustering() {
 		RUNS=$RUNS /usr/bin/python3 test/bench/segment.py "$CLUSTER_DIR/segment" "$CLUSTER_DIR"
 }
 
+# What a slate costs and logging it adds; MMR beside log det on planted users.
+slates() {
+	createdb slates && psql -qX -v ON_ERROR_STOP=1 -d slates -f test/bench/slate.sql &&
+		gcc -std=gnu11 -O3 -Isrc -o "$CLUSTER_DIR/diversity" test/bench/diversity.c src/core/policy.c -lm && "$CLUSTER_DIR/diversity"
+}
+
 size() {
 	case $1 in
 		1m) set -- 1m 50000 20000 1000000 ;;
@@ -161,6 +167,7 @@ cluster_start "${PRELOAD-kpxrec}" || exit 1
 export PGOPTIONS="-c client_min_messages=warning"
 $PSQL -c 'CREATE EXTENSION kpxrec' || exit 1
 echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, $("$PG_CONFIG" --version)"
+[ -z "${SIMULATE:-}" ] || { . test/bench/simulate.sh; simulating "$SIMULATE"; cluster_stop; exit; }
 row "what" "figure" "how"
 echo "|---|---:|---|"
 [ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
@@ -179,4 +186,6 @@ gcc -std=gnu11 -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$BLAS_INCLUDE" -o
 "$CLUSTER_DIR/svd" 20000 10000 64 "$PEAK" "$BANDWIDTH"
 echo
 clustering
+echo
+slates || exit 1
 cluster_stop

@@ -1,5 +1,6 @@
 # demo.sh: the main job from nothing. Sourced by test/run.sh.
 . test/demo/own_data.sh
+. test/demo/simulate.sh
 started=$(date +%s)
 [ -z "${DATA:-}" ] || [ -r "$DATA" ] || stop "DATA=$DATA: no such file, or not readable"
 cluster_start || exit 1
@@ -18,6 +19,10 @@ else
 			*) $PSQL -f test/demo/$file.sql || exit 1 ;;
 		esac
 	done
+	for way in popular cross start loop; do
+		simulate 1 $way 250 5 || exit 1
+	done
+	simulated sim_loop && $PSQL -d sim_loop -f test/demo/10_loop.sql || exit 1
 fi
 echo "All in $(($(date +%s) - started)) seconds."
 if [ -n "${KEEP:-}" ]; then

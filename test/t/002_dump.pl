@@ -17,15 +17,20 @@ $node->safe_psql('postgres', "SELECT * FROM kpx_train('courses', params => '{\"f
 $node->safe_psql('postgres', "SELECT kpx_mine_rules(ARRAY['courses', 'videos'], 10, 0.1, 2), kpx_set_policy(params => '{\"lambda\": 0.5}');
 	CREATE TABLE app.people AS SELECT u AS id, u % 90 AS age FROM generate_series(1, 100) u;
 	SELECT kpx_add_user_attributes('app.people', 'id', ARRAY['age']), kpx_train('courses', name => 'links', algorithm => 'ease', activate => false);
-	SELECT count(*) FROM kpx_recommend_slate(3, ARRAY['courses', 'videos'], 5, log => true);
-	SELECT kpx_feedback(slate_id, item_id, 'click') FROM kpx.impression WHERE rank = 1");
+	SELECT count(*) FROM generate_series(1, 60) u, kpx_recommend_slate(u, ARRAY['courses', 'videos'], 5, log => true);
+	SELECT kpx_feedback(slate_id, item_id, 'click') FROM kpx.impression WHERE rank = 1;
+	SELECT kpx_feedback(slate_id, item_id, 'conversion') FROM kpx.impression WHERE rank = 1 AND slate_id % 3 = 0");
+is($node->safe_psql('postgres', q{SELECT trained FROM kpx_train_ranker(ARRAY['courses', 'videos'], '{"min_clicks": 1, "min_conversions": 1}')}), 't', 'a ranker is trained');
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $state = q{SELECT module, items, item_id, event_sources, active_model FROM kpx_modules ORDER BY 1;
 	SELECT source_id, module, relation, kind, user_id, item_id, weight, hides FROM kpx_event_sources ORDER BY 1;
 	SELECT model, name, version, modules, active_for, params, loss FROM kpx_models ORDER BY 1;
 	SELECT * FROM kpx_rules ORDER BY modules, antecedent, consequent; SELECT rank, item_id, antecedent FROM kpx_rules_for(3, 'courses');
 	SELECT * FROM kpx_policies; SELECT kpx_user_profile(3); SELECT * FROM kpx_explain_slate(1);
-	SELECT * FROM kpx.slate; SELECT * FROM kpx.impression ORDER BY rank; SELECT * FROM kpx.feedback};
+	SELECT * FROM kpx.slate ORDER BY slate_id; SELECT * FROM kpx.impression ORDER BY slate_id, rank;
+	SELECT * FROM kpx.feedback ORDER BY slate_id, rank, kind;
+	SELECT * FROM kpx_ranker_report() ORDER BY 1, 2, 3, 4; SELECT * FROM kpx_training_log ORDER BY epoch;
+	SELECT rank, module, item_id, p_click, p_convert FROM generate_series(1, 9) u, kpx_recommend_slate(u, ARRAY['courses', 'videos'], 4)};
 
 foreach my $format ('plain', 'custom')
 {

@@ -13,8 +13,6 @@ CREATE TABLE kpx.policy (
 	active boolean NOT NULL,
 	comment text,
 	expected jsonb,
-	consent regclass,
-	consent_name text,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 CREATE UNIQUE INDEX ON kpx.policy (active) WHERE active;
@@ -155,14 +153,13 @@ COMMENT ON FUNCTION @extschema@.kpx_expire_impressions(interval) IS
 'drops the months of slates and impressions that are older, with their feedback; returns how many months';
 
 CREATE VIEW @extschema@.kpx_policies WITH (security_barrier) AS
-SELECT p.id AS policy, p.active, p.settings, p.consent_name AS consent, p.based_on, p.comment, p.expected, p.owner, p.created_at
+SELECT p.id AS policy, p.active, p.settings, p.based_on, p.comment, p.expected, p.owner, p.created_at
 FROM kpx.policy p
 WHERE kpx.member_of(p.owner) OR EXISTS (SELECT FROM kpx.module m WHERE kpx.member_of(m.owner));
 COMMENT ON VIEW @extschema@.kpx_policies IS 'versions of the policy, for its owners and owners of modules';
 COMMENT ON COLUMN @extschema@.kpx_policies.policy IS 'number of the version';
 COMMENT ON COLUMN @extschema@.kpx_policies.active IS 'whether it decides now';
 COMMENT ON COLUMN @extschema@.kpx_policies.settings IS 'all: for everything; modules: by module; pairs: by home module and module';
-COMMENT ON COLUMN @extschema@.kpx_policies.consent IS 'relation that says which module may speak for which, by user; NULL: all may';
 COMMENT ON COLUMN @extschema@.kpx_policies.based_on IS 'the version it was made from';
 COMMENT ON COLUMN @extschema@.kpx_policies.comment IS 'what its maker said of it';
 COMMENT ON COLUMN @extschema@.kpx_policies.expected IS 'what kpx_optimize_policy expects of it';

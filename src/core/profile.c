@@ -585,6 +585,65 @@ kpx_profile_interests(const KpxProfile *profile, int module, KpxInterest *intere
 	return kept;
 }
 
+/* floor(newest / half_life) + 1 of the profile's dated events; its exponent without any. */
+static int64_t
+newest_exponent(const KpxProfile *profile)
+{
+	int64_t newest = INT64_MIN;
+
+	for (uint32_t k = 0; k < profile->n_kinds; k++)
+		if (profile->kinds[k].dated > 0 && profile->kinds[k].last > newest)
+			newest = profile->kinds[k].last;
+	if (profile->half_life == 0 || newest == INT64_MIN)
+		return profile->exponent;
+	return newest / profile->half_life - (newest % profile->half_life < 0) + 1;
+}
+
+/* Weights as of another exponent: exact, since they are multiplied by a power of two. */
+static void
+move_exponent(KpxProfile *profile, int64_t exponent)
+{
+	int64_t shift = profile->exponent - exponent;
+	int power = (int) (shift > 4000 ? 4000 : shift < -4000 ? -4000
+														   : shift);
+
+	for (uint32_t f = 0; f < profile->n_features; f++)
+		profile->features[f].weight = fmin(ldexp(profile->features[f].weight, power), KPX_PROFILE_MAX_WEIGHT);
+	for (uint32_t m = 0; m < profile->n_modules; m++)
+		profile->modules[m].lost = fmin(ldexp(profile->modules[m].lost, power), KPX_PROFILE_MAX_WEIGHT);
+	profile->exponent = exponent;
+}
+
+void
+kpx_profile_keep(KpxProfile *profile, const bool *keep)
+{
+	KpxProfile kept = *profile;
+
+	kept.n_modules = kept.n_kinds = kept.n_features = kept.n_minima = 0;
+	for (uint32_t m = 0; m < profile->n_modules; m++)
+	{
+		KpxProfileModule module = profile->modules[m];
+
+		if (!keep[m])
+			continue;
+		memmove(kept.kinds + kept.n_kinds, profile->kinds + module.kind, module.kinds * sizeof(KpxProfileKind));
+		memmove(kept.features + kept.n_features, profile->features + module.feature, module.features * sizeof(KpxProfileFeature));
+		memmove(kept.minima + kept.n_minima, profile->minima + module.minimum, module.minima * sizeof(uint32_t));
+		module.kind = kept.n_kinds;
+		module.feature = kept.n_features;
+		module.minimum = kept.n_minima;
+		kept.n_kinds += module.kinds;
+		kept.n_features += module.features;
+		kept.n_minima += module.minima;
+		kept.modules[kept.n_modules++] = module;
+	}
+	if (kept.n_modules == 0)
+		kept.exponent = 0;
+	else if (kept.n_modules < profile->n_modules)
+		move_exponent(&kept, newest_exponent(&kept));
+	*profile = kept;
+}
+
 /* Sum of squares of weights divided by scale. */
 static double
 squares(const KpxInterest *a, uint32_t n, double scale)

@@ -130,6 +130,12 @@ extern KpxStatus kpx_profile_bound(const KpxProfile *profile, size_t *bytes);
 /* Writes the flat form and returns its length. The profile must be in order. */
 extern size_t kpx_profile_encode(const KpxProfile *profile, void *bytes);
 
+/*
+ * Takes modules out of a profile, in place: those with keep[module] false. What remains is as if
+ * there had never been events of the others, but for weights that had decayed to the least there is.
+ */
+extern void kpx_profile_keep(KpxProfile *profile, const bool *keep);
+
 /* Different items of a module: exact, or estimated from the minima (standard error 9 %). */
 extern double kpx_profile_items(const KpxProfile *profile, const KpxProfileModule *module);
 

@@ -6,6 +6,7 @@
  * caller's sink. Sources that the role may not read, and those of another kind of user id,
  * are passed over.
  */
+#include "forget.h"
 #include "profile.h"
 
 #include <math.h>
@@ -271,6 +272,8 @@ kpx_attributes_read(KpxIdKind user_kind, const KpxId *user, KpxAttributeSink sin
 	for (int i = 0; i < n; i++)
 		if (use[i])
 			add_columns(attributes, &sources[i]);
+	if (user && kpx_is_forgotten(kpx_registry(), kpx_id_to_cstring(user_kind, *user)))
+		return attributes;
 	for (int i = 0; i < n && sink; i++)
 		if (use[i])
 			read_source(&sources[i], attributes, user, sink, state);

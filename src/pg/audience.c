@@ -4,8 +4,6 @@
  *
  * Users come one after the other in order of their ids and are taken in batches: their
  * histories are read as the caller, folded in and scored with the item, as kpx_score does.
- * Where the active policy names a consent relation, only the histories of modules count that
- * the user lets speak for this one.
  */
 #include "kpxrec.h"
 
@@ -15,7 +13,6 @@
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
-#include "policy.h"
 #include "request.h"
 #include "users.h"
 
@@ -24,7 +21,6 @@
 typedef struct Audience
 {
 	KpxRequest q;
-	KpxPolicy *policy;
 	KpxIdKind kind;
 	uint32 item; /* in the model */
 	bool keep_seen;
@@ -33,106 +29,6 @@ typedef struct Audience
 	KpxId users[USERS_A_BATCH];
 	int n;
 } Audience;
-
-/* Number of this id among the batch's, which increase; -1. */
-static int
-user_number(const Audience *a, KpxId id)
-{
-	int low = 0;
-	int high = a->n;
-
-	while (low < high)
-	{
-		int middle = (low + high) / 2;
-		int order = kpx_id_compare(a->kind, a->users[middle], id);
-
-		if (order == 0)
-			return middle;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return -1;
-}
-
-static Datum
-user_array(const Audience *a)
-{
-	Datum *elements = palloc(sizeof(Datum) * Max(a->n, 1));
-	Oid type = kpx_id_kind_type(a->kind);
-	int16 length;
-	bool by_value;
-	char align;
-
-	for (int u = 0; u < a->n; u++)
-		elements[u] = kpx_id_to_datum(a->kind, a->users[u], type);
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	return PointerGetDatum(construct_array(elements, a->n, type, length, by_value, align));
-}
-
-/* allowed[u * n_modules + m]: module m of the model may speak for the item's module. */
-static bool *
-read_consent(const Audience *a)
-{
-	static const char *const kinds[] = {"int8", "uuid", "text"};
-	int n_modules = a->q.model->n_modules;
-	bool *allowed = palloc0(sizeof(bool) * n_modules * Max(a->n, 1));
-	Oid types[] = {TEXTOID, get_array_type(kpx_id_kind_type(a->kind))};
-	Datum values[] = {CStringGetTextDatum(a->q.target->name), user_array(a)};
-
-	SPI_connect();
-	if (SPI_execute_with_args(psprintf("SELECT c.user_id::pg_catalog.%s, c.source::pg_catalog.text FROM %s c"
-									   " WHERE c.target::pg_catalog.text OPERATOR(pg_catalog.=) $1 AND c.user_id OPERATOR(pg_catalog.=) ANY ($2)",
-									   kinds[a->kind], kpx_relation_sql(a->policy->consent, a->policy->consent_name, "policy", "consent")),
-							  2, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read the consent relation %s", a->policy->consent_name)));
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		bool null;
-		Datum user = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &null);
-		char *source = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
-		int u;
-
-		if (null || source == NULL)
-			continue;
-		if (a->kind == KPX_ID_TEXT)
-			user = PointerGetDatum(PG_DETOAST_DATUM_PACKED(user));
-		u = user_number(a, kpx_id_from_datum(a->kind, kpx_id_kind_type(a->kind), user));
-		for (int m = 0; u >= 0 && m < n_modules; m++)
-			if (strcmp(a->q.model->modules[m].name, source) == 0)
-				allowed[u * n_modules + m] = true;
-	}
-	SPI_finish();
-	for (int u = 0; u < a->n; u++)
-		for (int m = 0; m < n_modules; m++)
-			if (&a->q.model->modules[m] == a->q.target)
-				allowed[u * n_modules + m] = true;
-	return allowed;
-}
-
-/* Takes the interactions of modules that may not speak out of a history. */
-static void
-keep_allowed(KpxHistory *history, const KpxModel *model, const bool *allowed)
-{
-	uint32 n = 0;
-	int m = 0;
-
-	for (uint32 i = 0; i < history->n; i++)
-	{
-		while (history->index[i] >= model->modules[m].base + model->modules[m].items)
-			m++;
-		if (!allowed[m])
-			continue;
-		history->index[n] = history->index[i];
-		history->weight[n] = history->weight[i];
-		if (history->time)
-			history->time[n] = history->time[i];
-		n++;
-	}
-	history->n = n;
-}
 
 static bool
 hides(const KpxHistory *history, uint32 item)
@@ -147,8 +43,7 @@ static void
 score_batch(Audience *a)
 {
 	MemoryContext old = MemoryContextSwitchTo(a->context);
-	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, NULL, a->users, a->n, a->kind);
-	bool *allowed = OidIsValid(a->policy->consent) ? read_consent(a) : NULL;
+	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, a->q.module, a->users, a->n, a->kind);
 
 	for (int u = 0; u < a->n; u++)
 	{
@@ -156,8 +51,6 @@ score_batch(Audience *a)
 		float score;
 
 		CHECK_FOR_INTERRUPTS();
-		if (allowed)
-			keep_allowed(&taste.history, a->q.model, allowed + u * a->q.model->n_modules);
 		if (!a->keep_seen && hides(&taste.history, a->item))
 			continue;
 		kpx_request_fold_in(&a->q, &taste);
@@ -217,7 +110,6 @@ audience(FunctionCallInfo fcinfo, int first, Oid user_type, bool from_text)
 	a->best.k = kpx_count_argument(fcinfo, first, "k", 100, 1);
 	a->best.context = CurrentMemoryContext;
 	a->keep_seen = !PG_ARGISNULL(first + 2) && PG_GETARG_BOOL(first + 2);
-	a->policy = kpx_policy(0);
 	a->kind = kpx_model_user_kind(a->q.registry, a->q.model);
 	if (!kpx_id_kind(user_type, &wanted) || (wanted != a->kind && wanted != KPX_ID_TEXT))
 		ereport(ERROR,

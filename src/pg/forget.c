@@ -182,9 +182,8 @@ kpx_forgotten_has(const KpxForgotten *forgotten, KpxIdKind kind, KpxId id)
 
 /* ------------------------------------------------------------ forgetting */
 
-/* The kind of id that users have in the first event source that is there; false when none is. */
-static bool
-registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind)
+bool
+kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind)
 {
 	for (int m = 0; m < registry->n_modules; m++)
 		for (int s = 0; s < registry->modules[m].n_sources; s++)
@@ -204,7 +203,7 @@ kpx_user_text(const KpxRegistry *registry, Datum value, Oid type)
 	KpxIdKind kind = kpx_require_id_kind(type, "argument \"user_id\"");
 	KpxIdKind expected;
 
-	if (kind == KPX_ID_TEXT && registered_user_kind(registry, &expected))
+	if (kind == KPX_ID_TEXT && kpx_registered_user_kind(registry, &expected))
 		return kpx_id_to_cstring(expected, kpx_id_from_text(expected, TextDatumGetCString(value)));
 	if (kind == KPX_ID_TEXT)
 		value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));

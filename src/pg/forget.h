@@ -31,6 +31,9 @@ extern KpxForgotten *kpx_forgotten_load(const KpxRegistry *registry);
 /* forgotten may be NULL. About a microsecond. */
 extern bool kpx_forgotten_has(const KpxForgotten *forgotten, KpxIdKind kind, KpxId id);
 
+/* The kind of id that users have in the first event source that is there; false when none is. */
+extern bool kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind);
+
 /*
  * An argument that is a user's id, as the text that stands for it in our tables: text is read
  * as an id of the kind that the registered event sources have, if there are any. Errors: 42804,

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "core/ingest.h"
+#include "consent.h"
 #include "ingest.h"
 
 /* One row of a history before duplicates are added up. */
@@ -146,7 +147,7 @@ row_weight(const KpxSource *source, double observed, Datum factor, bool factor_n
 }
 
 static void
-take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *trained, const KpxSource *source)
+take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *trained, const KpxSource *source, const bool *allowed)
 {
 	SPITupleTable *table = SPI_tuptable;
 
@@ -162,7 +163,7 @@ take_rows(Entries *entries, const KpxModule *module, const KpxModelModule *train
 		Entry entry = {(uint32) user, 0, 0, 0, source->hides};
 		int64 index;
 
-		if (null)
+		if (null || !allowed[user])
 			continue;
 		if (source->item_kind == KPX_ID_TEXT)
 			item = PointerGetDatum(PG_DETOAST_DATUM_PACKED(item));
@@ -219,10 +220,10 @@ query_source(const KpxModule *module, KpxSource *source, KpxIdKind item_kind, Da
 
 static void
 read_source(Entries *entries, const KpxModule *module, const KpxModelModule *trained, KpxSource *source,
-			Datum users, KpxIdKind kind, bool many)
+			Datum users, KpxIdKind kind, bool many, const bool *allowed)
 {
 	query_source(module, source, trained->ids.kind, users, kind, many);
-	take_rows(entries, module, trained, source);
+	take_rows(entries, module, trained, source, allowed);
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -291,33 +292,57 @@ kpx_history_fade(KpxHistory *history, const KpxModel *model)
 	}
 }
 
-bool
-kpx_in_scope(const KpxHistoryScope *scope, const KpxModule *module)
+/* The model's modules that are registered. */
+static KpxModule **
+registered_modules(KpxRegistry *registry, const KpxModel *model, int *n)
 {
-	for (int i = 0; scope && i < scope->n; i++)
-		if (scope->modules[i] == module->id)
-			return true;
-	return scope == NULL;
+	KpxModule **modules = palloc(sizeof(KpxModule *) * Max(model->n_modules, 1));
+
+	*n = 0;
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+
+		if (module)
+			modules[(*n)++] = module;
+	}
+	return modules;
+}
+
+/* Which of the users let module's events be used: allowed[n_users]; NULL when none does. */
+static bool *
+who_allows(KpxConsents *consents, const KpxModule *module, const KpxModule *target, const KpxId *users, int n_users)
+{
+	bool *allowed = palloc(sizeof(bool) * Max(n_users, 1));
+	bool any = false;
+
+	for (int u = 0; u < n_users; u++)
+		any |= allowed[u] = kpx_consents_allow(consents, users[u], module, target);
+	return any ? allowed : NULL;
 }
 
 KpxHistory *
-kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxHistoryScope *scope, const KpxId *users, int n_users,
-				 KpxIdKind kind)
+kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxModule *target, const KpxId *users, int n_users, KpxIdKind kind)
 {
 	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
 	Entries entries = {CurrentMemoryContext, NULL, 0, 0};
 	Datum users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) : kpx_id_array(kind, users, n_users);
+	int n_registered;
+	KpxModule **registered = registered_modules(registry, model, &n_registered);
+	KpxConsents *consents = kpx_consents_read(registry, KPX_FOR_ANSWERS, registered, n_registered, kind, users, n_users);
 	size_t begin = 0;
 
 	SPI_connect();
 	for (int m = 0; m < model->n_modules; m++)
 	{
 		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
+		const bool *allowed;
 
-		if (module == NULL || model->modules[m].items == 0 || !kpx_in_scope(scope, module))
+		if (module == NULL || model->modules[m].items == 0 ||
+			(allowed = who_allows(consents, module, target, users, n_users)) == NULL)
 			continue;
 		for (int s = 0; s < module->n_sources; s++)
-			read_source(&entries, module, &model->modules[m], &module->sources[s], users_datum, kind, n_users != 1);
+			read_source(&entries, module, &model->modules[m], &module->sources[s], users_datum, kind, n_users != 1, allowed);
 	}
 	SPI_finish();
 	if (entries.n > 1)

@@ -20,22 +20,15 @@ typedef struct KpxHistory
 	uint32 *hidden; /* items not to be offered again, increasing, may repeat */
 } KpxHistory;
 
-/* The modules whose events may be read, for consent; where a scope is asked for, NULL is all modules. */
-typedef struct KpxHistoryScope
-{
-	int n;
-	int *modules; /* [n] ids */
-} KpxHistoryScope;
-
-extern bool kpx_in_scope(const KpxHistoryScope *scope, const KpxModule *module);
-
 /*
- * Newest rows of these users (of kind, as an array value of the kind's type) from all
- * sources of those of the model's modules that are in scope, as the current user; one
- * history a user, in the order of users. Errors: those of the relations, 22023, 22008, 42804.
+ * Newest rows of these users (of kind, as an array value of the kind's type) from all sources of
+ * the model's modules, as the current user; one history a user, in the order of users. Only of
+ * modules whose events the user lets be used for target (NULL: for all the model's modules; see
+ * consent.h); none of users who were forgotten. Errors: those of the relations and of consent
+ * sources, 22023, 22008, 42804.
  */
-extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxHistoryScope *scope,
-									const KpxId *users, int n_users, KpxIdKind kind);
+extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxModule *target, const KpxId *users,
+									int n_users, KpxIdKind kind);
 
 /*
  * Weights of interactions fade with their age before the user's newest one: halved every
@@ -50,7 +43,7 @@ typedef struct KpxPastItem
 	bool hides; /* not to be offered again */
 } KpxPastItem;
 
-/* The user's newest rows from the sources of one module, with no model: as kpx_history_read. */
+/* The user's newest rows from the sources of one module, with no model and without asking for consent. */
 extern KpxPastItem *kpx_history_items(KpxModule *module, KpxId user, KpxIdKind kind, int *n);
 
 /* Items given by the caller as a history of weight 1 each, hiding themselves. */

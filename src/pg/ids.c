@@ -175,6 +175,51 @@ kpx_id_from_text(KpxIdKind kind, const char *text)
 	return kpx_id_from_datum(kind, kpx_id_kind_type(kind), value);
 }
 
+/* 32 hexadecimal digits with hyphens, as uuid_out writes them, to 16 bytes. */
+static bool
+read_uuid(const char *text, char *bytes)
+{
+	if (strlen(text) != 36)
+		return false;
+	for (int i = 0, digit = 0; i < 36; i++)
+	{
+		bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+		const char *hex = "0123456789abcdef";
+		const char *found = strchr(hex, text[i]);
+
+		if (hyphen ? text[i] != '-' : found == NULL)
+			return false;
+		if (hyphen)
+			continue;
+		bytes[digit / 2] = digit % 2 ? (char) ((bytes[digit / 2] << 4) | (found - hex)) : (char) (found - hex);
+		digit++;
+	}
+	return true;
+}
+
+bool
+kpx_id_try_text(KpxIdKind kind, const char *text, KpxId *id)
+{
+	char *end;
+
+	*id = (KpxId){0, text, (uint32) strlen(text)};
+	if (kind == KPX_ID_UUID)
+	{
+		char *bytes = palloc(UUID_LEN);
+
+		id->bytes = bytes;
+		id->length = UUID_LEN;
+		return read_uuid(text, bytes);
+	}
+	if (kind == KPX_ID_TEXT)
+		return true;
+	id->bytes = NULL;
+	id->length = 0;
+	errno = 0;
+	id->number = strtoll(text, &end, 10);
+	return errno == 0 && end != text && *end == '\0';
+}
+
 int
 kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b)
 {

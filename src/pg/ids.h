@@ -55,6 +55,9 @@ extern char *kpx_id_to_cstring(KpxIdKind kind, KpxId id);
 /* Reads text as an id of this kind; what the type's input function raises. */
 extern KpxId kpx_id_from_text(KpxIdKind kind, const char *text);
 
+/* The same without errors: false when the text is not what kpx_id_to_cstring writes for an id of this kind. bytes may point into text. */
+extern bool kpx_id_try_text(KpxIdKind kind, const char *text, KpxId *id);
+
 extern int kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b);
 extern KpxId kpx_ids_get(const KpxIds *ids, uint64 i);
 /* Index of id, or -1. */

@@ -23,6 +23,7 @@
 #include "core/ingest.h"
 #include "core/rng.h"
 #include "clock.h"
+#include "consent.h"
 #include "idmap.h"
 #include "items.h"
 #include "progress.h"
@@ -65,7 +66,10 @@ typedef struct Reader
 	int64 basket_length; /* microseconds; 0 = one basket a user */
 	KpxIdMap *periods;
 	KpxIdMap *baskets; /* of (period, user) */
+	KpxConsents *consents;
+	bool open; /* nothing is asked */
 	/* this module */
+	const KpxModule *module;
 	KpxIdMap *items;
 	uint32 item_base;
 	KpxWindow *window;
@@ -82,6 +86,7 @@ typedef struct Reader
 	uint64 bad_weights;
 	uint64 bad_times;
 	uint64 null_times;
+	uint64 withheld;
 } Reader;
 
 double
@@ -229,6 +234,18 @@ report_rows(Reader *r)
 	r->reported = r->rows;
 }
 
+/* Does the user let events of this module be used for all the others? */
+static bool
+is_shared(Reader *r, Datum value)
+{
+	Datum packed = r->user_kind == KPX_ID_TEXT ? PointerGetDatum(PG_DETOAST_DATUM_PACKED(value)) : value;
+	bool shared = kpx_consents_allow(r->consents, kpx_id_from_datum(r->user_kind, r->user_type, packed), r->module, NULL);
+
+	if (packed != value)
+		pfree(DatumGetPointer(packed));
+	return shared;
+}
+
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -251,6 +268,11 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	if (r->baskets && last.at == DT_NOBEGIN)
 	{
 		r->null_times++;
+		return true;
+	}
+	if (!r->open && !is_shared(r, slot->tts_values[0]))
+	{
+		r->withheld++;
 		return true;
 	}
 	user = row_index(r->users, r->user_kind, r->user_type, slot->tts_values[0], NULL);
@@ -371,6 +393,10 @@ report_bad_rows(const Reader *r)
 	if (r->null_times)
 		ereport(NOTICE,
 				(errmsg(UINT64_FORMAT " rows of %s were skipped: their time is NULL", r->null_times, r->source->relation_name)));
+	if (r->withheld)
+		ereport(NOTICE,
+				(errmsg(UINT64_FORMAT " rows of %s were left out: their users have not consented, or were forgotten", r->withheld,
+						r->source->relation_name)));
 }
 
 static void
@@ -388,7 +414,7 @@ read_source(Reader *r, const KpxModule *module, const KpxSource *source, double 
 	r->item_type = kpx_column_type(source->relation, source->item_id);
 	r->source = source;
 	r->weight = source->weight * observed;
-	r->null_ids = r->bad_weights = r->bad_times = r->null_times = 0;
+	r->null_ids = r->bad_weights = r->bad_times = r->null_times = r->withheld = 0;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", quote_identifier(source->user_id));
 	appendStringInfo(&sql, ", %s", quote_identifier(source->item_id));
@@ -600,6 +626,8 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 		r.baskets = kpx_idmap_create(CurrentMemoryContext, KPX_ID_INT);
 	}
 	r.user_kind = kpx_user_kind(modules, n_modules);
+	r.consents = kpx_consents_read(kpx_registry(), KPX_FOR_TRAINING, modules, n_modules, r.user_kind, NULL, 0);
+	r.open = kpx_consents_open(r.consents);
 	r.users = kpx_idmap_create(CurrentMemoryContext, r.user_kind);
 	kpx_progress_phase("reading events", estimated_rows(modules, n_modules));
 	for (int m = 0; m < n_modules; m++)
@@ -608,6 +636,7 @@ ingest(KpxModule **modules, int n_modules, const double *observed, int want, int
 		r.item_base = data->item_base[m];
 		r.window = &data->window[m];
 		*r.window = KPX_NO_WINDOW;
+		r.module = modules[m];
 		for (int s = 0; s < modules[m]->n_sources; s++)
 			read_source(&r, modules[m], &modules[m]->sources[s], observed[m]);
 		if (want & KPX_WANT_CATALOGUE)

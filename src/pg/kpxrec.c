@@ -21,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "core/factor.h"
+#include "consent.h"
 #include "clock.h"
 #include "calls.h"
 #include "model_share.h"
@@ -59,6 +60,10 @@ _PG_init(void)
 							 "The moment it is for slates, feedback, attribution and recency, in seconds since 1970; 0: the clock's.",
 							 "For simulations: exploration is then drawn by a hash of this moment and the user.",
 							 &kpx_simulated_time, 0.0, 0.0, 253402300799.0, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("kpxrec.require_consent",
+							 "Events of a module are used for another module only with the user's consent.",
+							 "See kpx_set_consent and kpx_add_consent_source; kpx_require_consent decides for a pair of modules.",
+							 &kpx_require_consent_setting, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 	{
 		kpx_share_init();

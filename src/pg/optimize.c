@@ -360,9 +360,9 @@ insert_version(int64 base, const char *change, const char *expected)
 		"WITH base AS (SELECT coalesce((SELECT settings FROM kpx.policy WHERE id = $1), '{}'::jsonb) AS s),"
 		" modules AS (SELECT jsonb_object_agg(k, coalesce(s#>ARRAY['modules', k], '{}') || coalesce($2#>ARRAY['modules', k], '{}')) AS m"
 		" FROM base, LATERAL (SELECT jsonb_object_keys(coalesce(s->'modules', '{}')) UNION SELECT jsonb_object_keys($2->'modules')) u(k))"
-		" INSERT INTO kpx.policy (owner, settings, based_on, active, comment, expected, consent, consent_name)"
+		" INSERT INTO kpx.policy (owner, settings, based_on, active, comment, expected)"
 		" SELECT $4, s || jsonb_build_object('all', coalesce(s->'all', '{}') || ($2->'all'), 'modules', m), nullif($1, 0), false,"
-		" 'proposed by kpx_optimize_policy', $3, (SELECT consent FROM kpx.policy WHERE id = $1), (SELECT consent_name FROM kpx.policy WHERE id = $1)"
+		" 'proposed by kpx_optimize_policy', $3"
 		" FROM base, modules RETURNING id",
 		4, types, values, NULL, false);
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));

@@ -23,8 +23,8 @@ kpx_policy(int64 id)
 	bool null;
 
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute(id ? "SELECT id, settings, consent::oid, consent_name FROM kpx.policy WHERE id = $1"
-						   : "SELECT id, settings, consent::oid, consent_name FROM kpx.policy WHERE active AND $1 = 0",
+	kpx_catalog_execute(id ? "SELECT id, settings FROM kpx.policy WHERE id = $1"
+						   : "SELECT id, settings FROM kpx.policy WHERE active AND $1 = 0",
 						1, types, values, NULL, true);
 	if (SPI_processed == 0 && id != 0)
 		ereport(ERROR,
@@ -44,12 +44,6 @@ kpx_policy(int64 id)
 		MemoryContextSwitchTo(context);
 		policy = kpx_policy_parse(PointerGetDatum(PG_DETOAST_DATUM_COPY(settings)));
 		policy->id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &null));
-		policy->consent = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &null));
-		if (null)
-			policy->consent = InvalidOid;
-		policy->consent_name = SPI_getvalue(tuple, desc, 4);
-		if (policy->consent_name)
-			policy->consent_name = MemoryContextStrdup(context, policy->consent_name);
 	}
 	kpx_catalog_end(&catalog);
 	MemoryContextSwitchTo(context);
@@ -75,32 +69,6 @@ require_rights(KpxRegistry *registry, const char *module, const char *home)
 	}
 	for (int i = 0; i < registry->n_modules; i++)
 		kpx_require_owner(registry->modules[i].owner, "module", registry->modules[i].name);
-}
-
-/* The relation that the setting consent names, as the caller sees it; InvalidOid: leave it as it is. */
-static Oid
-consent_relation(Jsonb *params, bool *removed)
-{
-	JsonbValue key = {.type = jbvString};
-	JsonbValue *value;
-	Oid relation;
-
-	*removed = false;
-	key.val.string.val = "consent";
-	key.val.string.len = 7;
-	value = findJsonbValueFromContainer(&params->root, JB_FOBJECT, &key);
-	if (value == NULL)
-		return InvalidOid;
-	*removed = value->type == jbvNull;
-	if (value->type != jbvString)
-		return InvalidOid;
-	relation = DatumGetObjectId(DirectFunctionCall1(regclassin, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len))));
-	if (get_rel_name(relation) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the consent relation does not exist")));
-	(void) kpx_require_id_kind(kpx_column_type(relation, "user_id"), "column \"user_id\" of the consent relation");
-	(void) kpx_column_type(relation, "source");
-	(void) kpx_column_type(relation, "target");
-	return relation;
 }
 
 /* The boost column must be a number of the module's item table. */
@@ -157,8 +125,6 @@ kpx_set_policy(PG_FUNCTION_ARGS)
 	int64 based_on = PG_ARGISNULL(4) ? 0 : PG_GETARG_INT64(4);
 	KpxRegistry *registry = kpx_registry();
 	KpxCatalog catalog;
-	bool removed;
-	Oid consent;
 	Datum settings;
 	int64 base;
 	int64 id;
@@ -170,7 +136,6 @@ kpx_set_policy(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"params\" must be a JSON object")));
 	if (based_on != 0)
 		(void) kpx_policy(based_on);
-	consent = consent_relation(DatumGetJsonbP(params), &removed);
 
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute("LOCK TABLE kpx.policy IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL, NULL, false);
@@ -179,27 +144,18 @@ kpx_set_policy(PG_FUNCTION_ARGS)
 	if (activate)
 		kpx_catalog_execute("UPDATE kpx.policy SET active = false WHERE active", 0, NULL, NULL, NULL, false);
 	{
-		Oid types[] = {NAMEOID, JSONBOID, INT8OID, BOOLOID, TEXTOID, OIDOID, TEXTOID, BOOLOID};
+		Oid types[] = {NAMEOID, JSONBOID, INT8OID, BOOLOID, TEXTOID};
 		Datum values[] = {
 			DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(catalog.user, false))),
 			settings,
 			Int64GetDatum(base),
 			BoolGetDatum(activate),
 			PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5),
-			ObjectIdGetDatum(consent),
-			OidIsValid(consent) ? CStringGetTextDatum(quote_qualified_identifier(
-									  get_namespace_name(get_rel_namespace(consent)), get_rel_name(consent)))
-								: (Datum) 0,
-			BoolGetDatum(removed),
 		};
-		char nulls[] = {' ', ' ', base ? ' ' : 'n', ' ', PG_ARGISNULL(5) ? 'n' : ' ', ' ', OidIsValid(consent) ? ' ' : 'n', ' ', '\0'};
+		char nulls[] = {' ', ' ', base ? ' ' : 'n', ' ', PG_ARGISNULL(5) ? 'n' : ' ', '\0'};
 
-		kpx_catalog_execute(
-			"INSERT INTO kpx.policy (owner, settings, based_on, active, comment, consent, consent_name)"
-			" SELECT $1, $2, $3, $4, $5,"
-			" CASE WHEN $6 <> 0 THEN $6::regclass WHEN NOT $8 THEN (SELECT consent FROM kpx.policy WHERE id = $3) END,"
-			" CASE WHEN $6 <> 0 THEN $7 WHEN NOT $8 THEN (SELECT consent_name FROM kpx.policy WHERE id = $3) END RETURNING id",
-			8, types, values, nulls, false);
+		kpx_catalog_execute("INSERT INTO kpx.policy (owner, settings, based_on, active, comment) VALUES ($1, $2, $3, $4, $5) RETURNING id", 5,
+							types, values, nulls, false);
 		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	}
 	kpx_catalog_end(&catalog);

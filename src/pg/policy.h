@@ -72,8 +72,6 @@ typedef struct KpxPolicy
 	KpxSettings all;
 	int n_scopes;
 	KpxScope *scopes;
-	Oid consent; /* relation, or InvalidOid */
-	char *consent_name;
 } KpxPolicy;
 
 /* The active version, or this one when id is not 0; 42704. */

@@ -52,7 +52,7 @@ static const Number numbers[] = {
 
 static const char *const known_keys =
 	"lambda, weight, value, margin, min_gap, dismissed_for, max_per_slate, max_per_category, candidates, diversity, calibration, "
-	"epsilon, top, attribution_window, caps, item_caps, quiet_hours, budget, boost, conversions, consent";
+	"epsilon, top, attribution_window, caps, item_caps, quiet_hours, budget, boost, conversions";
 
 __attribute__((noreturn)) static void bad(const char *key, const char *expected);
 
@@ -331,8 +331,6 @@ take_setting(void *state, const char *key, const JsonbValue *value)
 		require_scope(t, FOR_ALL | FOR_MODULE, key);
 		take_conversions(s, value);
 	}
-	else if (strcmp(key, "consent") == 0 && value->type == jbvString)
-		require_scope(t, FOR_ALL, key); /* kept as a regclass beside the settings */
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -96,7 +96,8 @@ profiles(FunctionCallInfo fcinfo, int first, Oid user_type)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("users have %s ids, the answer would have type %s", kpx_id_kind_name(rows.kind), format_type_be(user_type)),
 				 errhint("Pass a witness of the right type: user_type => NULL::%s.", format_type_be(kpx_id_kind_type(rows.kind)))));
-	(void) kpx_profiles_read(modules, n, kpx_half_life_argument(fcinfo, first + 1), true, NULL, put_profile, &rows);
+	(void) kpx_profiles_read(modules, n, kpx_consents_read(kpx_registry(), KPX_FOR_ANSWERS, modules, n, rows.kind, NULL, 0), NULL,
+							 kpx_half_life_argument(fcinfo, first + 1), true, NULL, put_profile, &rows);
 	return (Datum) 0;
 }
 
@@ -136,8 +137,9 @@ KpxProfile *
 kpx_profile_of_user(KpxModule **modules, int n, int64 half_life, KpxId user)
 {
 	Kept kept = {CurrentMemoryContext, NULL};
+	KpxConsents *consents = kpx_consents_read(kpx_registry(), KPX_FOR_ANSWERS, modules, n, kpx_user_kind(modules, n), &user, 1);
 
-	(void) kpx_profiles_read(modules, n, half_life, true, &user, keep_profile, &kept);
+	(void) kpx_profiles_read(modules, n, consents, NULL, half_life, true, &user, keep_profile, &kept);
 	return kept.profile;
 }
 

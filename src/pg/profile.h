@@ -9,6 +9,7 @@
 #define KPX_PG_PROFILE_H
 
 #include "kpxrec.h"
+#include "consent.h"
 #include "ids.h"
 #include "registry.h"
 
@@ -53,10 +54,12 @@ typedef void (*KpxProfileSink)(void *state, KpxId user, const KpxProfile *profil
  * many. One query as the current user, parallel where the server allows it; memory does not
  * grow with the number of users but by the executor's own (work_mem). features: also
  * item:module/id and category:x for each event; otherwise behaviour only. half_life in
- * microseconds, 0 = none. Errors: those of the relations, 22023, 22008, 42804.
+ * microseconds, 0 = none. Of modules that consents do not allow for target (NULL: for all of
+ * these) nothing is in a profile; without any, a user is passed over. Errors: those of the
+ * relations, 22023, 22008, 42804.
  */
-extern uint64 kpx_profiles_read(KpxModule **modules, int n_modules, int64 half_life, bool features, const KpxId *user,
-								KpxProfileSink sink, void *state);
+extern uint64 kpx_profiles_read(KpxModule **modules, int n_modules, KpxConsents *consents, const KpxModule *target, int64 half_life,
+								bool features, const KpxId *user, KpxProfileSink sink, void *state);
 
 /* The same for one user, as of now; NULL when there are no events. */
 extern KpxProfile *kpx_profile_of_user(KpxModule **modules, int n_modules, int64 half_life, KpxId user);

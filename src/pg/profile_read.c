@@ -169,24 +169,58 @@ typedef struct Receiver
 	DestReceiver pub;
 	MemoryContext context; /* of one row */
 	KpxIdKind kind;
+	KpxModule **modules;
+	int n_modules;
+	KpxConsents *consents;
+	const KpxModule *target;
 	KpxProfileSink sink;
 	void *state;
 	uint64 n;
 } Receiver;
+
+/* Takes out of a profile what may not be used; false when nothing is left. */
+static bool
+keep_allowed(const Receiver *r, KpxId user, KpxProfile *profile)
+{
+	bool *keep = palloc(sizeof(bool) * Max(profile->n_modules, 1));
+	bool any = false;
+
+	if (kpx_consents_open(r->consents))
+		return true;
+	for (uint32 p = 0; p < profile->n_modules; p++)
+	{
+		const KpxModule *module = NULL;
+
+		for (int m = 0; m < r->n_modules; m++)
+			if (strlen(r->modules[m]->name) == profile->modules[p].name.length &&
+				memcmp(r->modules[m]->name, profile->modules[p].name.bytes, profile->modules[p].name.length) == 0)
+				module = r->modules[m];
+		any |= keep[p] = module && kpx_consents_allow(r->consents, user, module, r->target);
+	}
+	kpx_profile_keep(profile, keep);
+	return any;
+}
 
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	Receiver *r = (Receiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(r->context);
+	KpxProfile *profile;
 	Datum user;
+	KpxId id;
 
 	slot_getallattrs(slot);
 	user = slot->tts_values[0];
 	if (r->kind == KPX_ID_TEXT)
 		user = PointerGetDatum(PG_DETOAST_DATUM_PACKED(user));
-	r->sink(r->state, kpx_id_from_datum(r->kind, kpx_id_kind_type(r->kind), user), kpx_profile_from_datum(slot->tts_values[1]));
-	r->n++;
+	id = kpx_id_from_datum(r->kind, kpx_id_kind_type(r->kind), user);
+	profile = kpx_profile_from_datum(slot->tts_values[1]);
+	if (keep_allowed(r, id, profile))
+	{
+		r->sink(r->state, id, profile);
+		r->n++;
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->context);
 	return true;
@@ -203,7 +237,8 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 }
 
 uint64
-kpx_profiles_read(KpxModule **modules, int n_modules, int64 half_life, bool features, const KpxId *user, KpxProfileSink sink, void *state)
+kpx_profiles_read(KpxModule **modules, int n_modules, KpxConsents *consents, const KpxModule *target, int64 half_life, bool features,
+				  const KpxId *user, KpxProfileSink sink, void *state)
 {
 	Receiver r = {.pub = {receive, receiver_startup, receiver_noop, receiver_noop, DestNone}};
 	SPIExecuteOptions options = {0};
@@ -211,6 +246,10 @@ kpx_profiles_read(KpxModule **modules, int n_modules, int64 half_life, bool feat
 	int result;
 
 	r.kind = kpx_user_kind(modules, n_modules);
+	r.modules = modules;
+	r.n_modules = n_modules;
+	r.consents = consents;
+	r.target = target;
 	r.sink = sink;
 	r.state = state;
 	sql = profiles_sql(modules, n_modules, half_life, features, r.kind, user);

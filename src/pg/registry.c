@@ -27,7 +27,8 @@ static KpxRegistry *stale = NULL;
 static bool valid = false;
 static bool callbacks_registered = false;
 static uint64 generation = 0;
-static const char *const watched_names[] = {"module", "event_source", "model", "active_model", "traffic", "ranker", "segmentation", "forget_key"};
+static const char *const watched_names[] = {"module", "event_source", "model", "active_model", "traffic", "ranker", "segmentation", "forget_key",
+											"consent_source", "consent_rule"};
 static Oid watched[lengthof(watched_names)];
 
 static void
@@ -241,6 +242,35 @@ load_sources(KpxRegistry *registry)
 }
 
 static void
+load_consent(KpxRegistry *registry)
+{
+	bool null;
+
+	kpx_catalog_execute("SELECT id, relation::oid, relation_name, user_id, source_module, target_module, purpose, allowed"
+						" FROM kpx.consent_source ORDER BY id",
+						0, NULL, NULL, NULL, true);
+	registry->n_consent_sources = (int) SPI_processed;
+	registry->consent_sources = MemoryContextAllocZero(registry->context, sizeof(KpxConsentSource) * Max(SPI_processed, 1));
+	for (int i = 0; i < registry->n_consent_sources; i++)
+		registry->consent_sources[i] = (KpxConsentSource){
+			.id = DatumGetInt32(field(i, 1, &null)),
+			.relation = DatumGetObjectId(field(i, 2, &null)),
+			.relation_name = keep(registry->context, i, 3),
+			.user_id = keep(registry->context, i, 4),
+			.source_module = keep(registry->context, i, 5),
+			.target_module = keep(registry->context, i, 6),
+			.purpose = keep(registry->context, i, 7),
+			.allowed = keep(registry->context, i, 8),
+		};
+	kpx_catalog_execute("SELECT source_module_id, target_module_id, required FROM kpx.consent_rule", 0, NULL, NULL, NULL, true);
+	registry->n_consent_rules = (int) SPI_processed;
+	registry->consent_rules = MemoryContextAllocZero(registry->context, sizeof(KpxConsentRule) * Max(SPI_processed, 1));
+	for (int i = 0; i < registry->n_consent_rules; i++)
+		registry->consent_rules[i] = (KpxConsentRule){DatumGetInt32(field(i, 1, &null)), DatumGetInt32(field(i, 2, &null)),
+													  DatumGetBool(field(i, 3, &null))};
+}
+
+static void
 load_forget_key(KpxRegistry *registry)
 {
 	bool null;
@@ -300,6 +330,8 @@ kpx_registry(void)
 	MemoryContext context;
 	uint64 before;
 
+	/* a statement that takes no lock of its own would not hear of what others have committed */
+	AcceptInvalidationMessages();
 	if (valid)
 		return current;
 	if (!callbacks_registered)
@@ -320,6 +352,7 @@ kpx_registry(void)
 	loaded->generation = before;
 	load_modules(loaded);
 	load_sources(loaded);
+	load_consent(loaded);
 	load_forget_key(loaded);
 	load_traffic(loaded);
 	kpx_catalog_end(&catalog);

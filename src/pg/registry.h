@@ -69,6 +69,27 @@ typedef struct KpxModule
 	KpxIdKind item_kind;
 } KpxModule;
 
+/* A relation of the platform that says what users have consented to; the names are of its columns. */
+typedef struct KpxConsentSource
+{
+	int id;
+	Oid relation;
+	char *relation_name;
+	char *user_id;
+	char *source_module;
+	char *target_module;
+	char *purpose; /* or NULL */
+	char *allowed; /* or NULL */
+} KpxConsentSource;
+
+/* Whether a pair of modules (ids) requires consent, whatever the setting says. */
+typedef struct KpxConsentRule
+{
+	int source;
+	int target;
+	bool required;
+} KpxConsentRule;
+
 typedef struct KpxRegistry
 {
 	MemoryContext context;
@@ -77,6 +98,10 @@ typedef struct KpxRegistry
 	uint8 *forget_key; /* of the tombstones (forget.c); NULL while nobody was ever forgotten */
 	int n_modules;
 	KpxModule *modules; /* by id */
+	int n_consent_sources;
+	KpxConsentSource *consent_sources; /* by id */
+	int n_consent_rules;
+	KpxConsentRule *consent_rules;
 	struct KpxRegistry *next_stale;
 	bool kept;
 } KpxRegistry;

@@ -26,7 +26,6 @@ typedef struct KpxRequest
 	int k;
 	int skip;
 	bool keep_seen;
-	const KpxHistoryScope *scope; /* whose events may speak; NULL: all modules' */
 	Oid item_type; /* of the answer */
 	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
 	KpxScratch scratch; /* of the model's algorithms */
@@ -87,7 +86,7 @@ extern void kpx_request_candidates(KpxRequest *q, FunctionCallInfo fcinfo, int c
 /* Sets taste->state from taste->history. */
 extern void kpx_request_fold_in(KpxRequest *q, KpxTaste *taste);
 
-/* Reads the user's history in q->scope, and folds it in. */
+/* Reads the user's history, as far as it may be used for q->module, and folds it in. */
 extern KpxTaste kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind);
 
 /*

@@ -81,11 +81,12 @@ extern KpxRulesServing kpx_rules_serving(KpxRegistry *registry, const KpxModule 
 
 /*
  * Items of module that rules offer this user (of kpx_user_kind(serving->modules)), whose
- * antecedent the user's history in scope contains, best rule first, each item once, without
+ * antecedent the user's history contains, as far as it may be used for module (consent.h), best rule
+ * first, each item once, without
  * those that the history hides unless keep_seen. Whether they are available is not asked.
  * Errors: those of the relations.
  */
-extern KpxRuleOffer *kpx_rules_offers(const KpxRulesServing *serving, const KpxModule *module, const KpxHistoryScope *scope, KpxId user,
+extern KpxRuleOffer *kpx_rules_offers(const KpxRegistry *registry, const KpxRulesServing *serving, const KpxModule *module, KpxId user,
 									  KpxIdKind kind, bool keep_seen, int *n);
 
 /* The same for a list of items, module/item (sorted here), which hides nothing. */

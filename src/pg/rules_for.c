@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "history.h"
+#include "consent.h"
 #include "ingest.h"
 #include "request.h"
 
@@ -149,8 +150,9 @@ settle_past(Past *past)
 }
 
 static Past
-read_past(const KpxRulesServing *serving, const KpxModule *module, const KpxHistoryScope *scope, KpxId user, KpxIdKind kind, bool keep_seen)
+read_past(const KpxRegistry *registry, const KpxRulesServing *serving, const KpxModule *module, KpxId user, KpxIdKind kind, bool keep_seen)
 {
+	KpxConsents *consents = kpx_consents_read(registry, KPX_FOR_ANSWERS, serving->modules, serving->n_modules, kind, &user, 1);
 	Past past = {NULL, 0, NULL, 0};
 	int size = 64;
 
@@ -160,7 +162,7 @@ read_past(const KpxRulesServing *serving, const KpxModule *module, const KpxHist
 		int n;
 		KpxPastItem *items;
 
-		if (!kpx_in_scope(scope, serving->modules[m]))
+		if (!kpx_consents_allow(consents, user, serving->modules[m], module))
 			continue;
 		items = kpx_history_items(serving->modules[m], user, kind, &n);
 		if (serving->modules[m] == module)
@@ -321,10 +323,10 @@ look_up(const KpxRulesServing *serving, const KpxModule *module, const Past *pas
 }
 
 KpxRuleOffer *
-kpx_rules_offers(const KpxRulesServing *serving, const KpxModule *module, const KpxHistoryScope *scope, KpxId user, KpxIdKind kind,
+kpx_rules_offers(const KpxRegistry *registry, const KpxRulesServing *serving, const KpxModule *module, KpxId user, KpxIdKind kind,
 				 bool keep_seen, int *n)
 {
-	Past past = read_past(serving, module, scope, user, kind, keep_seen);
+	Past past = read_past(registry, serving, module, user, kind, keep_seen);
 
 	return look_up(serving, module, &past, n);
 }
@@ -443,7 +445,7 @@ rules_for(FunctionCallInfo fcinfo, Oid user_type, int first, Oid item_type, bool
 						format_type_be(item_type)),
 				 errhint("Pass a witness of the right type: item_type => NULL::%s.", format_type_be(kpx_id_kind_type(kind)))));
 	kind = kpx_user_kind(serving.modules, serving.n_modules);
-	offers = kpx_rules_offers(&serving, module, NULL, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind,
+	offers = kpx_rules_offers(registry, &serving, module, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kind, from_text, "user_id"), kind,
 							  !PG_ARGISNULL(first + 1) && PG_GETARG_BOOL(first + 1), &n);
 	put_offers(fcinfo, module, offers, n, k, item_type);
 	return (Datum) 0;

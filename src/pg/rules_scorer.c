@@ -109,7 +109,7 @@ rules_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
 	if (!taste->has_user)
 		offered->offers = offers_from_items(&serving, q, &taste->history, &offered->n);
 	else if (kpx_user_kind(serving.modules, serving.n_modules) == taste->user_kind)
-		offered->offers = kpx_rules_offers(&serving, q->module, q->scope, taste->user, taste->user_kind, q->keep_seen, &offered->n);
+		offered->offers = kpx_rules_offers(q->registry, &serving, q->module, taste->user, taste->user_kind, q->keep_seen, &offered->n);
 	for (uint32 i = 0; i < q->target->items; i++)
 		buffer[i] = NAN;
 	for (int i = 0; i < offered->n; i++)

@@ -167,13 +167,13 @@ kpx_drop_segments(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------ kpx_segment_of */
 
-/* The number of the user's segment; -1 when there is no profile. */
+/* The number of the user's segment, by what may be used for target (NULL: jointly); -1 when there is no profile. */
 static int
-nearest(KpxSegmentation *s, KpxId user, double *distance)
+nearest(KpxSegmentation *s, KpxId user, const KpxModule *target, double *distance)
 {
 	float *x = kpx_alloc_aligned(CurrentMemoryContext, s->means.ld, sizeof(float));
 
-	if (s->n_modules == 0 || !kpx_segment_encode_user(s, user, x))
+	if (s->n_modules == 0 || !kpx_segment_encode_user(s, user, target, x))
 		return -1;
 	return kpx_means_nearest(&s->means, x, distance);
 }
@@ -203,7 +203,7 @@ segment_of(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the modules of segments \"%s\" are not registered any more", s->name), errhint("Run kpx_cluster again.")));
-	segment = nearest(s, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kpx_user_kind(s->modules, s->n_modules), from_text, "user_id"), &distance);
+	segment = nearest(s, kpx_id_argument(PG_GETARG_DATUM(0), user_type, kpx_user_kind(s->modules, s->n_modules), from_text, "user_id"), NULL, &distance);
 	if (segment < 0)
 		return (Datum) 0;
 	values[0] = CStringGetTextDatum(s->name);
@@ -264,6 +264,7 @@ static const float *
 segment_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
 {
 	KpxSegmentation *s;
+	KpxConsents *consents;
 	double distance;
 	int segment;
 
@@ -273,10 +274,11 @@ segment_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
 	if (s == NULL || s->n_modules == 0 || kpx_user_kind(s->modules, s->n_modules) != taste->user_kind)
 		return NULL;
 	/* a segment says what the user does in all of its modules */
+	consents = kpx_consents_read(q->registry, KPX_FOR_ANSWERS, s->modules, s->n_modules, taste->user_kind, &taste->user, 1);
 	for (int m = 0; m < s->n_modules; m++)
-		if (!kpx_in_scope(q->scope, s->modules[m]))
+		if (!kpx_consents_allow(consents, taste->user, s->modules[m], q->module))
 			return NULL;
-	segment = nearest(s, taste->user, &distance);
+	segment = nearest(s, taste->user, q->module, &distance);
 	if (segment < 0 || !segment_shares(s, segment, q, buffer))
 		return NULL;
 	*note = s->segments[segment].label;

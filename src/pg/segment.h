@@ -131,10 +131,11 @@ extern KpxEncoded *kpx_segment_encode(KpxModule **modules, int n_modules, KpxMod
 /* ------------------------------------------------------------ segment_encode.c */
 
 /*
- * Encodes one user as of now to x (kpx_ld(n_features) floats, 64-byte aligned); false when
+ * Encodes one user as of now to x (kpx_ld(n_features) floats, 64-byte aligned), by the events
+ * that may be used for target (NULL: for all modules of the segments; consent.h); false when
  * there are neither events nor attributes.
  */
-extern bool kpx_segment_encode_user(KpxSegmentation *s, KpxId user, float *x);
+extern bool kpx_segment_encode_user(KpxSegmentation *s, KpxId user, const KpxModule *target, float *x);
 
 /* A mean of encoded values in original units. */
 extern double kpx_feature_original(const KpxFeature *feature, double encoded);

@@ -282,9 +282,9 @@ one_attributes(void *state, KpxId user, int first, int n, const KpxAttribute *at
 
 /* Of the model's history only what the segmentation's modules say, as in training. */
 static void
-one_vector(KpxSegmentation *s, KpxId user, KpxIdKind kind, float *raw)
+one_vector(KpxSegmentation *s, KpxId user, KpxIdKind kind, const KpxModule *target, float *raw)
 {
-	KpxHistory *history = kpx_history_read(kpx_registry(), s->model, NULL, &user, 1, kind);
+	KpxHistory *history = kpx_history_read(kpx_registry(), s->model, target, &user, 1, kind);
 	KpxScratch scratch = {.context = CurrentMemoryContext};
 	uint32 kept = 0;
 
@@ -305,9 +305,10 @@ one_vector(KpxSegmentation *s, KpxId user, KpxIdKind kind, float *raw)
 }
 
 bool
-kpx_segment_encode_user(KpxSegmentation *s, KpxId user, float *x)
+kpx_segment_encode_user(KpxSegmentation *s, KpxId user, const KpxModule *target, float *x)
 {
 	KpxIdKind kind = kpx_user_kind(s->modules, s->n_modules);
+	KpxConsents *consents = kpx_consents_read(kpx_registry(), KPX_FOR_ANSWERS, s->modules, s->n_modules, kind, &user, 1);
 	One one = {.segmentation = s, .raw = x};
 
 	for (int f = 0; f < s->n_features; f++)
@@ -315,9 +316,9 @@ kpx_segment_encode_user(KpxSegmentation *s, KpxId user, float *x)
 	one.columns = kpx_attributes_read(kind, &user, NULL, NULL);
 	kpx_encode_no_attributes(s->features, s->n_features, one.columns->columns, one.columns->n_columns, x);
 	(void) kpx_attributes_read(kind, &user, one_attributes, &one);
-	(void) kpx_profiles_read(s->modules, s->n_modules, 0, true, &user, one_profile, &one);
+	(void) kpx_profiles_read(s->modules, s->n_modules, consents, target, 0, true, &user, one_profile, &one);
 	if (s->model)
-		one_vector(s, user, kind, x);
+		one_vector(s, user, kind, target, x);
 	kpx_encode_standardise(s->features, s->n_features, x);
 	return one.any;
 }

@@ -303,9 +303,11 @@ kpx_segment_encode(KpxModule **modules, int n_modules, KpxModel *model, const Kp
 	KpxEncoded *data = palloc0(sizeof(KpxEncoded));
 	KpxSurvey survey = {.tallies = kpx_survey_tallies(), .data = data};
 	Filling filling = {data, CurrentMemoryContext, &survey, NULL};
+	KpxConsents *consents; /* of both passes: they must see the same users */
 
 	data->kind = kpx_user_kind(modules, n_modules);
-	(void) kpx_profiles_read(modules, n_modules, 0, true, NULL, first_pass, &filling);
+	consents = kpx_consents_read(kpx_registry(), KPX_FOR_TRAINING, modules, n_modules, data->kind, NULL, 0);
+	(void) kpx_profiles_read(modules, n_modules, consents, NULL, 0, true, NULL, first_pass, &filling);
 	survey.columns = filling.columns = kpx_attributes_read(data->kind, NULL, NULL, NULL);
 	survey.levels = palloc0(sizeof(uint64) * Max(survey.columns->n_columns, 1));
 	survey.present = palloc0(sizeof(uint64) * Max(survey.columns->n_columns, 1));
@@ -315,7 +317,7 @@ kpx_segment_encode(KpxModule **modules, int n_modules, KpxModel *model, const Kp
 	make_matrix(data);
 	for (size_t i = 0; i < data->n; i++)
 		kpx_encode_no_attributes(data->features, data->n_features, filling.columns->columns, filling.columns->n_columns, data->x + i * data->points.ld);
-	(void) kpx_profiles_read(modules, n_modules, 0, true, NULL, second_pass, &filling);
+	(void) kpx_profiles_read(modules, n_modules, consents, NULL, 0, true, NULL, second_pass, &filling);
 	(void) kpx_attributes_read(data->kind, NULL, second_attributes, &filling);
 	if (params->factors > 0 && kpx_segment_factors(model) > 0)
 		fill_factors(data, modules, n_modules, model);

@@ -183,7 +183,8 @@ similar_users(FunctionCallInfo fcinfo, Oid user_type, bool from_text)
 	s->model = find_model(fcinfo, 4, s->registry, modules, n);
 	fold_in_user(s);
 	s->context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec similar users", ALLOCSET_DEFAULT_SIZES);
-	(void) kpx_profiles_read(modules, n, half_life, true, NULL, take_profile, s);
+	(void) kpx_profiles_read(modules, n, kpx_consents_read(s->registry, KPX_FOR_ANSWERS, modules, n, s->kind, NULL, 0), NULL, half_life, true, NULL,
+							 take_profile, s);
 	compare_batch(s);
 	kpx_best_users_sort(&s->best);
 	put_users(fcinfo, s, user_type);

@@ -40,7 +40,8 @@ typedef struct KpxSlateRequest
 	KpxModule *home; /* or NULL */
 	KpxModule **modules;
 	int n_modules;
-	KpxConsent consent; /* the user's */
+	KpxId user; /* the same as an id */
+	KpxConsents *consents; /* the user's, about all modules */
 	KpxRequest *requests; /* [n_modules] of the candidate step */
 	KpxTaste *tastes; /* [n_modules] the user, as each module may see them */
 	KpxCall call; /* for the statistics */
@@ -59,7 +60,7 @@ typedef struct KpxSlateRequest
 	const char **closed; /* [n_modules] the rule that closes a module, or NULL */
 } KpxSlateRequest;
 
-/* slate_items.c: fills consent, items and offers (boost, value) of all modules, as the caller. */
+/* slate_items.c: fills consents, items and offers (boost, value) of all modules, as the caller. */
 extern void kpx_slate_items(KpxSlateRequest *r);
 /* The reasons of what is shown. */
 extern void kpx_slate_reasons(KpxSlateRequest *r, const KpxPlace *places, int n);

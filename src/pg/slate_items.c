@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
+#include "forget.h"
 #include "history.h"
 #include "item_facts.h"
 #include "lifecycle.h"
@@ -27,7 +28,7 @@ take_taste(KpxSlateRequest *r, int m)
 	KpxIdKind kind;
 
 	for (int other = 0; other < m; other++)
-		if (r->requests[other].model == q->model && q->scope == NULL)
+		if (r->requests[other].model == q->model && kpx_consents_alike(r->consents, r->user, r->modules[other], r->modules[m]))
 		{
 			r->tastes[m] = r->tastes[other];
 			return;
@@ -45,7 +46,6 @@ add_candidates(KpxSlateRequest *r, int m)
 	int n;
 
 	kpx_request_begin(q, r->registry, r->modules[m], kpx_model_for_text(r->registry, r->modules[m], r->user_id));
-	q->scope = kpx_consent_scope(&r->consent, r->modules[m]);
 	take_taste(r, m);
 	n = (int) kpx_list(q, &r->tastes[m], (uint64) KPX_POLICY_NUMBER(r->policy, NULL, r->modules[m]->name, candidates), &list);
 	kpx_call_join(&r->call, &q->call);
@@ -101,6 +101,20 @@ kpx_slate_value(const KpxPolicy *policy, const char *home, const char *module, d
 	return price >= 0 && price <= 1e12 ? price * KPX_POLICY_NUMBER(policy, home, module, margin) : 1;
 }
 
+static void
+read_consents(KpxSlateRequest *r)
+{
+	KpxModule **modules = palloc(sizeof(KpxModule *) * r->registry->n_modules);
+	KpxIdKind kind;
+
+	for (int m = 0; m < r->registry->n_modules; m++)
+		modules[m] = &r->registry->modules[m];
+	if (!kpx_registered_user_kind(r->registry, &kind))
+		kind = KPX_ID_TEXT;
+	r->user = kpx_id_from_text(kind, r->user_id);
+	r->consents = kpx_consents_read(r->registry, KPX_FOR_ANSWERS, modules, r->registry->n_modules, kind, &r->user, 1);
+}
+
 void
 kpx_slate_items(KpxSlateRequest *r)
 {
@@ -108,7 +122,7 @@ kpx_slate_items(KpxSlateRequest *r)
 	KpxItemColumns *columns = kpx_item_columns(r->modules, r->n_modules);
 	bool signals = r->log || kpx_ranker_is_active(r->registry);
 
-	r->consent = kpx_consent_read(r->registry, r->policy->consent, r->policy->consent_name, r->user_id);
+	read_consents(r);
 	r->requests = palloc0(sizeof(KpxRequest) * r->n_modules);
 	r->tastes = palloc(sizeof(KpxTaste) * r->n_modules);
 	for (int m = 0; m < r->n_modules; m++)
@@ -133,7 +147,7 @@ all_share(const KpxSlateRequest *r)
 {
 	for (int s = 0; s < r->n_modules; s++)
 		for (int m = 0; m < r->n_modules; m++)
-			if (!kpx_consent_allows(&r->consent, r->modules[s], r->modules[m]))
+			if (!kpx_consents_allow(r->consents, r->user, r->modules[s], r->modules[m]))
 				return false;
 	return true;
 }

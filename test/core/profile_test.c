@@ -605,6 +605,62 @@ test_interests(void)
 	free(h.sketch);
 }
 
+/* Taking modules out against never having counted their events, for all sets of modules. */
+static void
+test_keeping(int64_t half_life)
+{
+	static const int by_name[MODULES] = {2, 1, 0}; /* number in module_names of the profile's modules */
+
+	for (unsigned set = 0; set < 1u << MODULES; set++)
+	{
+		Grown all = start(half_life);
+		Grown some = start(half_life);
+		bool keep[MODULES];
+		Flat a;
+		Flat b;
+		KpxProfile p;
+		KpxProfile q;
+		Flat kept;
+
+		for (int i = 0; i < 400; i++)
+		{
+			Event e = event_at(91, (uint64_t) i, 300);
+
+			/* modules end at different times, so that exponents differ */
+			e.at -= e.module * 2000 * DAY;
+			add_event(&all, &e);
+			if (set & (1u << e.module))
+				add_event(&some, &e);
+		}
+		for (int m = 0; m < MODULES; m++)
+			keep[m] = (set & (1u << by_name[m])) != 0;
+		a = finish(&all, KPX_PROFILE_INTERESTS);
+		b = finish(&some, KPX_PROFILE_INTERESTS);
+		p = decode(a);
+		q = decode(b);
+		CHECK_EQ(p.n_modules, MODULES);
+		kpx_profile_keep(&p, keep);
+		kept = encode(&p);
+		CHECK_EQ(p.n_modules, q.n_modules);
+		CHECK_EQ(p.exponent, q.exponent);
+		CHECK_EQ(p.n_features, q.n_features);
+		for (uint32_t f = 0; f < p.n_features; f++)
+		{
+			CHECK(kpx_name_compare(p.features[f].name, q.features[f].name) == 0);
+			CHECK_NEAR((p.features[f].weight + p.features[f].timeless) / (q.features[f].weight + q.features[f].timeless), 1, 1e-12);
+		}
+		if (half_life == 0)
+			CHECK(same(kept, b));
+		release(&p);
+		release(&q);
+		free(a.bytes);
+		free(b.bytes);
+		free(kept.bytes);
+		free(all.sketch);
+		free(some.sketch);
+	}
+}
+
 int
 main(void)
 {
@@ -621,5 +677,7 @@ main(void)
 	test_decades();
 	test_hostile();
 	test_interests();
+	test_keeping(0);
+	test_keeping(HALF_LIFE);
 	return test_done();
 }

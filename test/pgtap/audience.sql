@@ -33,7 +33,8 @@ SELECT is((SELECT count(*) FROM kpx_audience(3::bigint, 'courses', 10000, keep_s
 CREATE TABLE app.consent (user_id bigint, source text, target text);
 INSERT INTO app.consent SELECT u, 'courses', 'products' FROM generate_series(1, 30) u;
 CREATE TEMP TABLE free AS SELECT * FROM kpx_audience(6::bigint, 'products', 10000, keep_seen => true);
-SELECT kpx_set_policy(params => '{"consent": "app.consent"}') \g /dev/null
+SELECT kpx_add_consent_source('app.consent') \g /dev/null
+SET kpxrec.require_consent = on;
 CREATE TEMP TABLE bound AS SELECT * FROM kpx_audience(6::bigint, 'products', 10000, keep_seen => true);
 SELECT is((SELECT count(*) FROM bound WHERE user_id > 1000), 0::bigint, 'who has only courses and has not let them speak for products is not reached');
 SELECT cmp_ok((SELECT count(*) FROM free WHERE user_id > 1000), '=', 600::bigint, 'without the consent relation they were');

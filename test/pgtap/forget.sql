@@ -11,12 +11,13 @@ SELECT slate_id AS other FROM kpx_recommend_slate(8, ARRAY['courses', 'products'
 SELECT kpx_feedback(:slate, :'item', 'click'), kpx_feedback(:slate, :'item', 'dismiss_item'), kpx_feedback(:other, item_id, 'click'), kpx_feedback(:other, item_id, 'dismiss_item')
 FROM kpx.impression WHERE slate_id = :other AND rank = 1 \g /dev/null
 SELECT kpx_cluster('groups', ARRAY['courses', 'products'], 3, '{"members": 1}') \g /dev/null
+SELECT kpx_set_consent(7, 'courses', 'products') \g /dev/null
 CREATE FUNCTION app.held(who text) RETURNS bigint LANGUAGE sql AS $$
 	SELECT (SELECT count(*) FROM kpx.slate WHERE user_id = who) + (SELECT count(*) FROM kpx.impression WHERE user_id = who)
-		+ (SELECT count(*) FROM kpx.dismissal WHERE user_id = who) + (SELECT count(*) FROM kpx.segment_member WHERE user_id = who)
+		+ (SELECT count(*) FROM kpx.dismissal WHERE user_id = who) + (SELECT count(*) FROM kpx.consent WHERE user_id = who) + (SELECT count(*) FROM kpx.segment_member WHERE user_id = who)
 $$;
 SELECT app.held('8') AS of_other \gset
-SELECT cmp_ok(app.held('7'), '>=', 4::bigint, 'kpxrec holds something of the user');
+SELECT cmp_ok(app.held('7'), '>=', 5::bigint, 'kpxrec holds something of the user');
 
 -- every table that names users is found by kpx_forget_user, and serves it by an index
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -38,7 +39,7 @@ RESET ROLE;
 SELECT is_empty('SELECT * FROM kpx.forgotten', 'nothing was forgotten so far');
 
 SELECT results_eq('SELECT * FROM kpx_forget_user(7)',
-	$$VALUES ('kpx.feedback', 2::bigint), ('kpx.dismissal', 1), ('kpx.impression', 4), ('kpx.segment_member', 1), ('kpx.slate', 1)$$, 'counts by table');
+	$$VALUES ('kpx.feedback', 2::bigint), ('kpx.consent', 1), ('kpx.dismissal', 1), ('kpx.impression', 4), ('kpx.segment_member', 1), ('kpx.slate', 1)$$, 'counts by table');
 SELECT is(app.held('7'), 0::bigint, 'nothing is left');
 SELECT is_empty('SELECT * FROM kpx.feedback WHERE slate_id = ' || :slate, 'no feedback either');
 SELECT is(app.held('8'), :of_other::bigint, 'of others all is left');

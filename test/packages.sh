@@ -128,11 +128,23 @@ and then make again"
   $line"; }
 }
 
+# pg_cron, for the one test that uses it: without it that test is skipped.
+wanted_packages() {
+	[ "$task" = check ] && [[ 024_job_cron.pl =~ ${ONLY:-} ]] && [ "$PG_CONFIG" = "/usr/lib/postgresql/$VERSION/bin/pg_config" ] || return 0
+	[ ! -e "$("$PG_CONFIG" --pkglibdir)/pg_cron.so" ] && command -v apt-get >/dev/null || return 0
+	SUDO=
+	[ "$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && SUDO=sudo; } || return 0
+	APT_LOG=$RUN_DIR/apt.log
+	without_main_cluster apt install "postgresql-$VERSION-cron" || echo "postgresql-$VERSION-cron could not be installed: its test is skipped"
+}
+
 ensure_packages() {
 	[ "$task" = lint ] || choose_server
 	missing_packages
-	[ -n "$NEED" ] || return 0
-	install_packages
-	missing_packages
-	[ -z "$NEED" ] || stop "after installing, still missing:$NEED"
+	if [ -n "$NEED" ]; then
+		install_packages
+		missing_packages
+		[ -z "$NEED" ] || stop "after installing, still missing:$NEED"
+	fi
+	wanted_packages
 }

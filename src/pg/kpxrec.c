@@ -24,6 +24,7 @@
 #include "consent.h"
 #include "clock.h"
 #include "calls.h"
+#include "job.h"
 #include "model_share.h"
 #include "progress.h"
 
@@ -70,6 +71,7 @@ _PG_init(void)
 		kpx_progress_init();
 		kpx_calls_init();
 	}
+	kpx_job_init();
 	MarkGUCPrefixReserved("kpxrec");
 
 	/* Also makes OpenBLAS map its buffer now rather than in the middle of something. */

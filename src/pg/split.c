@@ -9,8 +9,8 @@
 #include "core/ingest.h"
 #include "core/rng.h"
 
-static void
-add_pair(KpxPairs *pairs, KpxPair pair)
+void
+kpx_pairs_add(KpxPairs *pairs, KpxPair pair)
 {
 	if (pairs->n == pairs->size)
 	{
@@ -56,8 +56,8 @@ held_out(const KpxData *data, KpxSplit split, int m, uint32 user, uint64 n, uint
 	return kpx_uniform(seed, user, item) < 0.2;
 }
 
-static void
-keep_entry(KpxData *data, uint64 from, uint64 *to)
+void
+kpx_data_move(KpxData *data, uint64 from, uint64 *to)
 {
 	data->index[*to] = data->index[from];
 	data->weight[*to] = data->weight[from];
@@ -86,10 +86,10 @@ split_user(KpxData *data, KpxSplit split, uint32 user, uint64 begin, uint64 end,
 			uint32 item = KPX_ITEM(data->index[j]);
 
 			if (held_out(data, split, m, user, j - first, last - first, item, seed))
-				add_pair(&pairs[m], (KpxPair){user, item, 0, 0});
+				kpx_pairs_add(&pairs[m], (KpxPair){user, item, 0, 0});
 			else
 			{
-				keep_entry(data, j, to);
+				kpx_data_move(data, j, to);
 			}
 		}
 	}
@@ -192,7 +192,7 @@ remove_pairs(KpxData *data, const KpxPairs *pairs)
 				m++;
 			if (is_pair(&pairs[m], user, KPX_ITEM(data->index[j])))
 				continue;
-			keep_entry(data, j, &to);
+			kpx_data_move(data, j, &to);
 		}
 		begin = end;
 	}
@@ -232,7 +232,7 @@ read_pairs(KpxData *data, Oid relation, KpxPairs *pairs)
 		old = MemoryContextSwitchTo(context);
 		for (int m = 0; m < data->n_modules; m++)
 			if (strcmp(module, data->modules[m]->name) == 0)
-				add_pair(&pairs[m], find_pair(data, m, user, item));
+				kpx_pairs_add(&pairs[m], find_pair(data, m, user, item));
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();

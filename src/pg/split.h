@@ -43,4 +43,8 @@ extern void kpx_split_data(KpxData *data, KpxSplit split, uint64 seed, KpxPairs 
 /* The same with the pairs of a relation (module, user_id, item_id), read as the caller. 55000 when there are none. */
 extern void kpx_hold_out(KpxData *data, Oid relation, KpxPairs *pairs);
 
+/* Of those who hold out otherwise: adds a pair; moves entry from of data down to *to, which goes one up. */
+extern void kpx_pairs_add(KpxPairs *pairs, KpxPair pair);
+extern void kpx_data_move(KpxData *data, uint64 from, uint64 *to);
+
 #endif /* KPX_SPLIT_H */

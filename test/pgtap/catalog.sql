@@ -22,6 +22,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 	ARRAY['kpx_rollback', 'kpx_retain', 'kpx_set_traffic', 'kpx_import_model',
 		'kpx_cluster', 'kpx_drop_segments', 'kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
 		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
+		'kpx_schedule', 'kpx_alter_job', 'kpx_unschedule', 'kpx_run_now', 'kpx_pause', 'kpx_resume',
 		'stat_progress',
 		'stat_recommend', 'kpx_stat_reset',
 		'kpx_create_recommendation_view', 'kpx_refresh_recommendations', 'kpx_drop_recommendation_view',

@@ -154,7 +154,7 @@ typedef enum KpxRunState
 extern int kpx_run_reserve(void);
 extern void kpx_run_number(int place, int64 run); /* the run it is for; until then -1 */
 extern void kpx_run_release(int64 run);
-extern void kpx_run_attach(int place); /* in the worker, before it connects */
+extern bool kpx_run_attach(int place, int64 run); /* in the worker, before it connects; false: nobody waits for it any more */
 extern KpxRunState kpx_run_state(int64 run);
 extern int kpx_runs_here(void);
 extern void kpx_runs_terminate(void); /* those of this database */
@@ -177,6 +177,7 @@ typedef struct KpxWorkerOrder
 	int32 job;
 	int32 place;
 	int64 run;
+	bool requested; /* by kpx_run_now: conditions do not count */
 } KpxWorkerOrder;
 
 /* A worker of this library, filled in but for its order. */

@@ -10,10 +10,8 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
 #include "pgstat.h"
-#include "storage/lmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
@@ -25,11 +23,7 @@ inserted(Oid relation)
 {
 	PgStat_StatTabEntry *entry = pgstat_fetch_stat_tabentry(relation);
 
-#if PG_VERSION_NUM >= 160000
 	return entry ? (int64) entry->tuples_inserted : 0;
-#else
-	return entry ? (int64) entry->tuples_inserted : 0;
-#endif
 }
 
 static int64

@@ -55,7 +55,7 @@ choose(const Chooser *c, uint32 user, int m, uint64 begin, uint64 end)
 {
 	int64 chosen = -1;
 
-	if (c->guard->active[m] == 0 || c->data->offset[user + 1] - c->data->offset[user] < 2 || begin == end)
+	if (c->guard->active[m] == 0 || begin == end)
 		return -1;
 	if (!c->guard->newest)
 		chosen = (int64) (begin + kpx_random(c->seed, (uint64) m + 1000, user) % (end - begin));
@@ -65,80 +65,77 @@ choose(const Chooser *c, uint32 user, int m, uint64 begin, uint64 end)
 	return chosen >= 0 && c->data->weight[chosen] > 0 ? chosen : -1;
 }
 
-/* Calls choose for each user and module; the entries chosen, [users x modules], -1 = none. */
-static int64 *
-choose_all(Chooser *c, uint64 *found)
+/* What may be held out of a user's entries, one of each module: chosen[modules]. */
+static void
+choose_each(const Chooser *c, uint32 user, uint64 begin, uint64 end, int64 *chosen)
 {
 	const KpxData *data = c->data;
-	int64 *chosen = kpx_alloc(CurrentMemoryContext, Max((size_t) data->users * data->n_modules, 1), sizeof(int64));
+	bool has_others = end - begin >= 2;
+
+	for (int m = 0; m < data->n_modules; m++)
+	{
+		uint64 first = begin;
+
+		while (begin < end && KPX_ITEM(data->index[begin]) < data->item_base[m + 1])
+			begin++;
+		chosen[m] = has_others ? choose(c, user, m, first, begin) : -1;
+	}
+}
+
+/* How many users have one, by module; all together. */
+static uint64
+count_choices(const Chooser *c, uint64 *found)
+{
+	const KpxData *data = c->data;
+	int64 *chosen = palloc(sizeof(int64) * data->n_modules);
+	uint64 total = 0;
 
 	memset(found, 0, sizeof(uint64) * data->n_modules);
 	for (uint32 user = 0; user < data->users; user++)
 	{
-		uint64 end = data->offset[user];
-
 		if (user % 4096 == 0)
 			CHECK_FOR_INTERRUPTS();
+		choose_each(c, user, data->offset[user], data->offset[user + 1], chosen);
 		for (int m = 0; m < data->n_modules; m++)
 		{
-			uint64 begin = end;
-
-			while (end < data->offset[user + 1] && KPX_ITEM(data->index[end]) < data->item_base[m + 1])
-				end++;
-			chosen[(size_t) user * data->n_modules + m] = choose(c, user, m, begin, end);
-			found[m] += chosen[(size_t) user * data->n_modules + m] >= 0;
+			found[m] += chosen[m] >= 0;
+			total += chosen[m] >= 0;
 		}
 	}
-	return chosen;
+	pfree(chosen);
+	return total;
 }
 
-/* Leaves as many as are wanted, at most one a user, so that each keeps a history. */
+/* As many as are wanted, at most one a user so that each keeps a history, go from data to the guard's pairs. */
 static void
-thin(const KpxData *data, uint64 seed, const uint64 *found, int64 *chosen)
+take_out(const Chooser *c, KpxGuard *guard, KpxData *data, const uint64 *found)
 {
-	for (uint32 user = 0; user < data->users; user++)
-	{
-		bool taken = false;
-
-		for (int m = 0; m < data->n_modules; m++)
-		{
-			int64 *entry = &chosen[(size_t) user * data->n_modules + m];
-
-			if (*entry >= 0 && (taken || kpx_uniform(seed, (uint64) m, user) * (double) found[m] > USERS_A_MODULE))
-				*entry = -1;
-			taken |= *entry >= 0;
-		}
-	}
-}
-
-/* Moves chosen entries to the guard's pairs. */
-static void
-take_out(KpxGuard *guard, KpxData *data, const int64 *chosen)
-{
+	int64 *chosen = palloc(sizeof(int64) * data->n_modules);
 	uint64 to = 0;
 	uint64 begin = 0;
 
 	for (uint32 user = 0; user < data->users; user++)
 	{
 		uint64 end = data->offset[user + 1];
+		int64 taken = -1;
 
 		if (user % 4096 == 0)
 			CHECK_FOR_INTERRUPTS();
+		choose_each(c, user, begin, end, chosen);
+		for (int m = 0; m < data->n_modules && taken < 0; m++)
+			if (chosen[m] >= 0 && kpx_uniform(c->seed, (uint64) m, user) * (double) found[m] <= USERS_A_MODULE)
+			{
+				taken = chosen[m];
+				kpx_pairs_add(&guard->pairs[m], (KpxPair){user, KPX_ITEM(data->index[taken]), 0, 0});
+			}
 		data->offset[user] = to;
 		for (uint64 e = begin; e < end; e++)
-		{
-			int m = 0;
-
-			while (m < data->n_modules && chosen[(size_t) user * data->n_modules + m] != (int64) e)
-				m++;
-			if (m < data->n_modules)
-				kpx_pairs_add(&guard->pairs[m], (KpxPair){user, KPX_ITEM(data->index[e]), 0, 0});
-			else
+			if ((int64) e != taken)
 				kpx_data_move(data, e, &to);
-		}
 		begin = end;
 	}
 	data->offset[data->users] = to;
+	pfree(chosen);
 	kpx_data_count(data);
 }
 
@@ -149,25 +146,17 @@ kpx_guard_hold_out(KpxGuard *guard, KpxTraining *training)
 	uint32 *since = palloc0(sizeof(uint32) * data->n_modules);
 	uint64 *found = palloc0(sizeof(uint64) * data->n_modules);
 	Chooser chooser = {.data = data, .guard = guard, .since = since, .seed = kpx_mix64((uint64) training->params->seed + 4711)};
-	int64 *chosen;
-	uint64 total = 0;
 
 	guard->active = palloc0(sizeof(int64) * data->n_modules);
 	guard->pairs = palloc0(sizeof(KpxPairs) * data->n_modules);
 	read_active(guard, training, since);
 	guard->newest = true;
-	chosen = choose_all(&chooser, found);
-	for (int m = 0; m < data->n_modules; m++)
-		total += found[m];
-	if (total < USERS_AT_LEAST)
+	if (count_choices(&chooser, found) < USERS_AT_LEAST)
 	{
-		pfree(chosen);
 		guard->newest = false;
-		chosen = choose_all(&chooser, found);
+		(void) count_choices(&chooser, found);
 	}
-	thin(data, chooser.seed, found, chosen);
-	take_out(guard, data, chosen);
-	pfree(chosen);
+	take_out(&chooser, guard, data, found);
 	training->report.interactions = data->offset[data->users];
 }
 

@@ -21,7 +21,6 @@ typedef struct KpxGuard
 	int64 *active; /* [modules]: the model that answers for each; 0 = none */
 	bool newest; /* the pairs are newer than the active models */
 	KpxPairs *pairs; /* [modules] */
-	KpxData *users; /* what the model was trained on, of the users of the pairs */
 } KpxGuard;
 
 /* Finds the active models and takes the pairs out of training->data; in the transaction that reads. */

@@ -31,6 +31,7 @@
 #include "registry.h"
 
 #define STAY (60 * USECS_PER_SEC) /* what is due within this time is waited for */
+#define EXPIRE_EVERY (300 * USECS_PER_SEC)
 #define CROWDED (2 * USECS_PER_SEC) /* until the next try when no worker is free */
 
 /* Runs that this process started. */
@@ -165,7 +166,7 @@ free_place(void)
 static bool
 launch(Started *s, const KpxJob *job, Oid role, int64 run, int place)
 {
-	KpxWorkerOrder order = {MyDatabaseId, role, job->id, place, run};
+	KpxWorkerOrder order = {MyDatabaseId, role, job->id, place, run, job->run_requested};
 	BackgroundWorker worker;
 	MemoryContext old;
 	bool registered;
@@ -344,7 +345,7 @@ look_at_all(MemoryContext context)
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(context);
-		if (jobs[i].elsewhere && jobs[i].enabled)
+		if (jobs[i].elsewhere && (jobs[i].enabled || jobs[i].run_requested))
 			stop_poisoned(&jobs[i], "it came with a copy of the database from elsewhere; kpx_resume lets it run here");
 		else if (!jobs[i].elsewhere)
 			look_at_safely(&jobs[i], now, context, &next);
@@ -355,6 +356,18 @@ look_at_all(MemoryContext context)
 }
 
 /* ------------------------------------------------------------ the loop */
+
+/* Old rows of runs go, every few minutes. */
+static void
+expire_runs(TimestampTz *expired_at)
+{
+	if (*expired_at + EXPIRE_EVERY > GetCurrentTimestamp())
+		return;
+	begin();
+	kpx_runs_expire();
+	commit();
+	*expired_at = GetCurrentTimestamp();
+}
 
 static bool
 has_extension(void)
@@ -388,6 +401,7 @@ kpx_scheduler_main(Datum argument)
 {
 	MemoryContext context;
 	TimestampTz next = 0;
+	TimestampTz expired_at = 0;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -411,12 +425,10 @@ kpx_scheduler_main(Datum argument)
 		}
 		reap_own();
 		reap_others();
+		expire_runs(&expired_at);
 		next = kpx_jobs ? look_at_all(context) : 0;
 		if (kpx_runs_here() == 0 && !woken && (next == 0 || next > GetCurrentTimestamp() + STAY))
 		{
-			begin();
-			kpx_runs_expire();
-			commit();
 			kpx_scheduler_sleep_until(next);
 			proc_exit(0);
 		}

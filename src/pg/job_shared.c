@@ -290,6 +290,10 @@ kpx_scheduler_attach(void)
 		database->wake = false;
 		/* Should it die, the launcher starts another after a while. */
 		database->wake_at = GetCurrentTimestamp() + 10 * USECS_PER_SEC;
+		/* What a scheduler that died was about to start is nobody's. */
+		for (int i = 0; i < RUNS; i++)
+			if (shared->run[i].database == MyDatabaseId && shared->run[i].state == KPX_RUN_STARTING)
+				shared->run[i].run = 0;
 	}
 	LWLockRelease(lock);
 	if (attached)
@@ -384,15 +388,23 @@ worker_gone(int code, Datum argument)
 	LWLockRelease(lock);
 }
 
-void
-kpx_run_attach(int place)
+bool
+kpx_run_attach(int place, int64 run)
 {
+	bool attached;
+
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	my_place = place;
-	shared->run[place].pid = MyProcPid;
-	shared->run[place].state = KPX_RUN_ALIVE;
+	attached = shared->run[place].run == run && shared->run[place].state == KPX_RUN_STARTING;
+	if (attached)
+	{
+		my_place = place;
+		shared->run[place].pid = MyProcPid;
+		shared->run[place].state = KPX_RUN_ALIVE;
+	}
 	LWLockRelease(lock);
-	before_shmem_exit(worker_gone, (Datum) 0);
+	if (attached)
+		before_shmem_exit(worker_gone, (Datum) 0);
+	return attached;
 }
 
 KpxRunState

@@ -35,7 +35,6 @@ static const Task tasks[] = {
 	{"mine rules", "kpx_mine_rules"},
 	{"expire impressions", "kpx_expire_impressions"},
 	{"optimise policy", "kpx_optimize_policy"},
-	{"update items", "kpx_update_items"},
 };
 
 static const Task *

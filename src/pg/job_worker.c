@@ -57,10 +57,8 @@ has_new_events(const KpxJob *job, MemoryContext context, Jsonb **seen)
 
 /* Runs the task and catches what it raises. */
 static void
-run_task(const KpxJob *job, MemoryContext context, KpxOutcome *outcome, bool *due)
+run_task(const KpxJob *job, bool requested, MemoryContext context, KpxOutcome *outcome, bool *due)
 {
-	bool requested = job->run_requested;
-
 	PG_TRY();
 	{
 		/* Whoever wants a job to run now does not ask for new events. */
@@ -128,7 +126,8 @@ kpx_worker_main(Datum argument)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	kpx_run_attach(order.place);
+	if (!kpx_run_attach(order.place, order.run))
+		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(order.database, order.role, 0);
 	kpx_worker_pin_settings();
 	context = AllocSetContextCreate(TopMemoryContext, "kpxrec job", ALLOCSET_DEFAULT_SIZES);
@@ -144,7 +143,7 @@ kpx_worker_main(Datum argument)
 	debug_query_string = psprintf("kpxrec job \"%s\": %s", job->name, job->task);
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 	limit_runtime(job);
-	run_task(job, context, &outcome, &due);
+	run_task(job, order.requested, context, &outcome, &due);
 	timed_out = outcome.sqlstate && job->max_runtime > 0 && !get_timeout_active(STATEMENT_TIMEOUT);
 	disable_all_timeouts(false);
 	if (timed_out && strcmp(outcome.status, "cancelled") == 0)

@@ -41,6 +41,10 @@ wait_for($node, 'training after events', "SELECT max(model) > $after_first FROM 
 wait_for($node, 'its end', "SELECT count(*) = 2 FROM kpx_job_runs WHERE job = 'retrain' AND status = 'succeeded'");
 like($last->('message', 'retrain'), qr/^model \d+ is active: ndcg\@10 0\.\d+, active model $after_first 0\.\d+, on the newest interactions of 700 users$/, 'judged on what neither model had seen');
 isnt($ask->(), $before, 'the application, still connected, is answered from it');
+my $n = $runs->('retrain');
+as_app($node, "SELECT kpx_run_now('retrain')");
+wait_for($node, 'a run without new events', "SELECT count(*) > $n FROM kpx_job_runs WHERE job = 'retrain' AND status = 'succeeded'");
+pass('kpx_run_now does not wait for events');
 as_app($node, "SELECT kpx_pause('retrain')");
 
 # the guard: a model that knows popularity only stays ready

@@ -167,20 +167,17 @@ kpx_blend_step(int n, const double *beta, const double *gradient, const double *
 }
 
 void
-kpx_blend_scores(const float *warm, const float *cold, const float *behaviour, const float *content,
-				 const float *popularity, const uint8_t *is_cold, size_t n, float *out)
+kpx_blend_begin(const float *popularity, float weight, float constant, const uint8_t *is_cold, size_t n, float *out)
 {
 	for (size_t i = 0; i < n; i++)
-	{
-		const float *w = is_cold[i] ? cold : warm;
-		float score = is_cold[i] ? cold[2] : warm[2] * popularity[i];
+		out[i] = is_cold[i] ? constant : weight * popularity[i];
+}
 
-		if (behaviour)
-			score += w[0] * behaviour[i];
-		if (content)
-			score += w[1] * content[i];
-		out[i] = score;
-	}
+void
+kpx_blend_add(const float *score, float warm, float cold, const uint8_t *is_cold, size_t n, float *out)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] += isnan(score[i]) ? 0 : (is_cold[i] ? cold : warm) * score[i];
 }
 
 float

@@ -16,7 +16,7 @@
 
 #include "matrix.h"
 
-#define KPX_BLEND_MAX 8
+#define KPX_BLEND_MAX 12
 
 /* Lists one after the other: list l has candidates offset[l] .. offset[l + 1] - 1, the first is the chosen one. */
 typedef struct KpxBlendLists
@@ -52,13 +52,12 @@ extern bool kpx_blend_step(int n, const double *beta, const double *gradient, co
 						   const double *prior, double *step);
 
 /*
- * Scores of items by three methods to one: warm[0..2] weigh behaviour, content and popularity
- * of items that were there at training; cold[0..1] weigh behaviour and content of those that
- * were not, cold[2] is added. behaviour or content may be NULL (not known). out may be
- * behaviour or content.
+ * Scores of n items by several methods to one: begin with what needs no method, popularity times its weight for
+ * items that were there at training and a constant for those that were not (is_cold), then add method after
+ * method, weighed apart for the two kinds of items. NaN is no opinion and adds nothing.
  */
-extern void kpx_blend_scores(const float *warm, const float *cold, const float *behaviour, const float *content,
-							 const float *popularity, const uint8_t *is_cold, size_t n, float *out);
+extern void kpx_blend_begin(const float *popularity, float weight, float constant, const uint8_t *is_cold, size_t n, float *out);
+extern void kpx_blend_add(const float *score, float warm, float cold, const uint8_t *is_cold, size_t n, float *out);
 
 /* How popular counted among items of a module: ln(1 + count) / ln(1 + most), 0..1. */
 extern float kpx_blend_popularity(double count, double most);

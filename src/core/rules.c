@@ -8,6 +8,7 @@
 #include "rules.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 KpxStatus
@@ -125,4 +126,93 @@ kpx_rule_compare(KpxRuleCounts a, KpxRuleCounts b)
 	if (a.consequent != b.consequent)
 		return a.consequent < b.consequent ? -1 : 1;
 	return a.both > b.both ? -1 : a.both < b.both;
+}
+
+/* ------------------------------------------------------------ answering */
+
+static bool
+offsets_valid(const uint64_t *offset, uint64_t n, uint64_t end)
+{
+	if (offset[0] != 0 || offset[n] != end)
+		return false;
+	for (uint64_t i = 0; i < n; i++)
+		if (offset[i] > offset[i + 1])
+			return false;
+	return true;
+}
+
+bool
+kpx_rule_table_valid(const KpxRuleTable *table, uint64_t rules, uint64_t rests)
+{
+	if (!offsets_valid(table->offset, table->items, rules) || !offsets_valid(table->rest_offset, rules, rests))
+		return false;
+	for (uint64_t r = 0; r < rules; r++)
+		if (table->target[r] >= table->items || !(table->confidence[r] >= 0 && table->confidence[r] <= 1))
+			return false;
+	for (uint64_t i = 0; i < rests; i++)
+		if (table->rest[i] >= table->items)
+			return false;
+	return true;
+}
+
+uint64_t
+kpx_rule_table_most(const KpxRuleTable *table, const uint32_t *item, size_t n)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < n; i++)
+		most += table->offset[item[i] + 1] - table->offset[item[i]];
+	return most;
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *) a;
+	uint32_t y = *(const uint32_t *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool
+covered(const KpxRuleTable *table, uint64_t rule, const uint32_t *item, size_t n)
+{
+	for (uint64_t i = table->rest_offset[rule]; i < table->rest_offset[rule + 1]; i++)
+		if (bsearch(&table->rest[i], item, n, sizeof(uint32_t), compare_items) == NULL)
+			return false;
+	return true;
+}
+
+/* By target, then as they were found: by rule, since items increase. */
+static int
+compare_matches(const void *a, const void *b)
+{
+	const KpxRuleMatch *x = a;
+	const KpxRuleMatch *y = b;
+
+	if (x->target != y->target)
+		return x->target < y->target ? -1 : 1;
+	return x->rule < y->rule ? -1 : x->rule > y->rule;
+}
+
+size_t
+kpx_rule_table_match(const KpxRuleTable *table, const uint32_t *item, size_t n, KpxRuleMatch *match)
+{
+	size_t found = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (uint64_t r = table->offset[item[i]]; r < table->offset[item[i] + 1]; r++)
+			if (covered(table, r, item, n))
+				match[found++] = (KpxRuleMatch){table->target[r], item[i], r};
+	if (found > 1)
+		qsort(match, found, sizeof(KpxRuleMatch), compare_matches);
+	for (size_t i = 0; i < found; i++)
+	{
+		if (kept == 0 || match[i].target != match[kept - 1].target)
+			match[kept++] = match[i];
+		else if (table->confidence[match[i].rule] > table->confidence[match[kept - 1].rule])
+			match[kept - 1] = match[i];
+	}
+	return kept;
 }

@@ -66,4 +66,38 @@ typedef struct KpxRuleCounts
 
 extern int kpx_rule_compare(KpxRuleCounts a, KpxRuleCounts b);
 
+/*
+ * Rules to answer from, kept by the first item of their antecedents: those of item i are offset[i] .. offset[i + 1] - 1,
+ * rule r says that who has it and rest[rest_offset[r]] .. rest[rest_offset[r + 1] - 1] has target[r], with confidence[r].
+ */
+typedef struct KpxRuleTable
+{
+	uint32_t items;
+	const uint64_t *offset; /* [items + 1] */
+	const uint32_t *target;
+	const float *confidence; /* 0..1 */
+	const uint64_t *rest_offset; /* [rules + 1] */
+	const uint32_t *rest;
+} KpxRuleTable;
+
+/* Offsets from 0 to rules and rests, never decreasing; items below items; confidences in 0..1. */
+extern bool kpx_rule_table_valid(const KpxRuleTable *table, uint64_t rules, uint64_t rests);
+
+/* The best rule for an item. */
+typedef struct KpxRuleMatch
+{
+	uint32_t target;
+	uint32_t first; /* of its antecedent */
+	uint64_t rule;
+} KpxRuleMatch;
+
+/* The most that kpx_rule_table_match can write for this history. */
+extern uint64_t kpx_rule_table_most(const KpxRuleTable *table, const uint32_t *item, size_t n);
+
+/*
+ * Rules whose antecedents are all in item[n] (increasing), each target once with its most confident rule (of
+ * equal ones the earlier), targets increasing, into match; how many.
+ */
+extern size_t kpx_rule_table_match(const KpxRuleTable *table, const uint32_t *item, size_t n, KpxRuleMatch *match);
+
 #endif /* KPX_RULES_H */

@@ -9,7 +9,7 @@
 #include "core/ingest.h"
 #include "progress.h"
 
-static const KpxAlgorithm *const algorithms[] = {&kpx_ials, &kpx_ease, &kpx_itemknn, &kpx_transition, &kpx_popular, &kpx_content, &kpx_hybrid};
+static const KpxAlgorithm *const algorithms[] = {&kpx_ials, &kpx_ease, &kpx_itemknn, &kpx_transition, &kpx_rules, &kpx_popular, &kpx_content, &kpx_hybrid};
 
 const KpxAlgorithm *
 kpx_find_algorithm(const char *name)

@@ -93,6 +93,7 @@ extern const KpxAlgorithm kpx_ials;
 extern const KpxAlgorithm kpx_ease;
 extern const KpxAlgorithm kpx_itemknn;
 extern const KpxAlgorithm kpx_transition;
+extern const KpxAlgorithm kpx_rules;
 extern const KpxAlgorithm kpx_popular;
 extern const KpxAlgorithm kpx_content;
 extern const KpxAlgorithm kpx_hybrid;

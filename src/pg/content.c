@@ -7,7 +7,7 @@
  * factor.h): ridge regression of what the user took, against all that was there to take. So
  * what all items share does not count, and a score splits exactly into past items.
  *
- * Numbers: dim, regularization, unobserved weight, items of training. Arrays: factors (items x
+ * Numbers: dim, regularization, unobserved weight, items of training, bytes of the encoder. Arrays: factors (items x
  * dim), gram (the diagonal), basis (dim x dim, the turn), encoder (bytes).
  */
 #include "content.h"
@@ -100,17 +100,13 @@ to_gram_basis(int dim, uint32 items, float *vectors, float *diagonal, float *bas
 	turn(dim, basis, items, vectors);
 }
 
-static void
-require_content(const KpxData *data)
+bool
+kpx_any_content(const KpxData *data)
 {
 	for (int m = 0; m < data->n_modules; m++)
 		if (kpx_has_content(data->modules[m]))
-			return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("no module to train has registered content"),
-			 errdetail("Content is what title, text_columns, category, price, attributes and embeddings of kpx_add_module name."),
-			 errhint("Register the module with some of them, or use another algorithm.")));
+			return true;
+	return false;
 }
 
 KpxContent *
@@ -118,7 +114,12 @@ kpx_content_of(const KpxData *data, const KpxParams *params)
 {
 	KpxStopWords stop = kpx_stop_words(kpx_param_json(params, "stop_words"));
 
-	require_content(data);
+	if (!kpx_any_content(data))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no module to train has registered content"),
+				 errdetail("Content is what title, text_columns, category, price, attributes and embeddings of kpx_add_module name."),
+				 errhint("Register the module with some of them, or use another algorithm.")));
 	return kpx_content_read(data->modules, data->n_modules, data->item_ids, data->item_base, &stop, false);
 }
 
@@ -174,23 +175,11 @@ shape(const KpxModel *model, KpxPart *part)
 		   kpx_part_declare(part, "encoder", KPX_BLOCK_BYTES, (uint64) bytes, 1);
 }
 
+/* Numbers and arrays begin as those of implicit ALS, which does all that follows. */
 static bool
 open_part(KpxModel *model, int number)
 {
-	KpxPart *part = &model->part[number];
-	KpxFixed *fixed = MemoryContextAllocZero(model->context, sizeof(KpxFixed));
-	float *gram;
-
-	fixed->factors = (int) part->number[DIM];
-	gram = kpx_alloc_aligned(model->context, kpx_ld(fixed->factors), sizeof(float));
-	memcpy(gram, kpx_part_array(part, "gram"), sizeof(float) * fixed->factors);
-	fixed->gram = gram;
-	fixed->matrix = kpx_part_array(part, "factors");
-	fixed->regularization = part->number[REGULARIZATION];
-	fixed->unobserved = part->number[UNOBSERVED];
-	fixed->unobserved_rows = part->number[UNOBSERVED_ROWS];
-	part->derived = fixed;
-	return fixed->regularization > 0 && fixed->unobserved > 0 && fixed->unobserved_rows >= 0;
+	return kpx_ials.open(model, number);
 }
 
 /* What the user took of which content is known; NULL when of none. */

@@ -14,6 +14,9 @@ extern int kpx_content_part(const KpxModel *model);
 /* The first part that knows items by what users did with them, or -1. */
 extern int kpx_behaviour_part(const KpxModel *model);
 
+/* Whether a module of data has any content. */
+extern bool kpx_any_content(const KpxData *data);
+
 /* What the items of data are: the read of algorithms with content. 55000 when no module has any registered. */
 extern KpxContent *kpx_content_of(const KpxData *data, const KpxParams *params);
 

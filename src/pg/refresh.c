@@ -132,19 +132,36 @@ make_model(Refresh *r)
 	r->model = model;
 }
 
-/* Copies an array; one with a row an item has its rows put in their new places. */
+/* Rows of links by item: those of old items in their new places, none of new ones. */
 static void
-copy_array(const Refresh *r, const KpxArray *from, KpxArray *to, bool by_item)
+copy_offsets(const Refresh *r, const KpxArray *from, KpxArray *to)
+{
+	const uint64 *old = from->data;
+	uint64 *offset = to->data;
+
+	memset(offset, 0, to->rows * sizeof(uint64));
+	for (uint32 i = 0; i < r->old->items; i++)
+		offset[r->place[i] + 1] = old[i + 1] - old[i];
+	for (uint64 i = 0; i + 1 < to->rows; i++)
+		offset[i + 1] += offset[i];
+}
+
+/* Copies an array; one with a row an item has its rows put in their new places, and items are named by these. */
+static void
+copy_array(const Refresh *r, const KpxArray *from, KpxArray *to)
 {
 	size_t row = from->ld * kpx_block_element(from->kind);
 
-	if (!by_item)
-	{
+	if (strcmp(from->name, "offset") == 0)
+		copy_offsets(r, from, to);
+	else if (from->kind == KPX_BLOCK_INDEXES)
+		for (uint64 i = 0; i < from->rows; i++)
+			((uint32 *) to->data)[i] = r->place[((const uint32 *) from->data)[i]];
+	else if (strcmp(from->name, "factors") == 0 || strcmp(from->name, "cold") == 0)
+		for (uint32 i = 0; i < r->old->items; i++)
+			memcpy((char *) to->data + r->place[i] * row, (const char *) from->data + i * row, row);
+	else
 		memcpy(to->data, from->data, from->rows * row);
-		return;
-	}
-	for (uint32 i = 0; i < r->old->items; i++)
-		memcpy((char *) to->data + r->place[i] * row, (const char *) from->data + i * row, row);
 }
 
 static void
@@ -158,8 +175,7 @@ copy_part(const Refresh *r, int p)
 	memcpy(number, from->number, sizeof(number));
 	to = kpx_part_add(&fit, from->algorithm, number, from->n_numbers);
 	for (int a = 0; a < from->n_arrays; a++)
-		copy_array(r, &from->array[a], &to->array[a],
-				   strcmp(from->array[a].name, "factors") == 0 || strcmp(from->array[a].name, "cold") == 0);
+		copy_array(r, &from->array[a], &to->array[a]);
 }
 
 /* New items' content vectors, and, of a hybrid model, their factors. */

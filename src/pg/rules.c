@@ -91,31 +91,40 @@ report_limit(const KpxMiner *miner, const KpxMinerOptions *options, const KpxAre
 			 errhint("Raise min_support, lower max_length, or increase maintenance_work_mem.")));
 }
 
-static const KpxItemsets *
-find_itemsets(KpxData *data, const KpxMinerOptions *options, MemoryContext context)
+KpxStatus
+kpx_rules_itemsets(KpxData *data, const KpxMinerOptions *options, KpxArena *arena, KpxMiner **miner)
 {
 	size_t budget = kpx_memory_budget();
 	size_t baskets = data->offset[data->users] * sizeof(uint32) + ((size_t) data->users + 1) * sizeof(uint64);
-	KpxArena arena = {arena_allocate, arena_release, context, budget > baskets ? budget - baskets : 0, 0, 0};
-	KpxMiner *miner;
-	KpxStatus status = kpx_miner_begin(options, data->offset, data->index, data->users, data->items, &arena, &miner);
+	KpxStatus status;
 
+	*arena = (KpxArena){arena_allocate, arena_release, arena->context, budget > baskets ? budget - baskets : 0, 0, 0};
+	status = kpx_miner_begin(options, data->offset, data->index, data->users, data->items, arena, miner);
 	kpx_progress_phase("finding itemsets", 0);
 	if (status == KPX_OK)
-		while ((status = kpx_miner_run(miner, BUDGET)) == KPX_MORE)
+		while ((status = kpx_miner_run(*miner, BUDGET)) == KPX_MORE)
 		{
 			CHECK_FOR_INTERRUPTS();
-			kpx_progress_step(kpx_miner_itemsets(miner)->n);
+			kpx_progress_step(kpx_miner_itemsets(*miner)->n);
 		}
-	if (status == KPX_OVER_LIMIT)
-		report_limit(miner, options, &arena);
-	if (status != KPX_OK)
+	if (status != KPX_OK && status != KPX_OVER_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many baskets: %u", data->users)));
+	return status;
+}
+
+static const KpxItemsets *
+find_itemsets(KpxData *data, const KpxMinerOptions *options, MemoryContext context)
+{
+	KpxArena arena = {.context = context};
+	KpxMiner *miner = NULL;
+
+	if (kpx_rules_itemsets(data, options, &arena, &miner) == KPX_OVER_LIMIT)
+		report_limit(miner, options, &arena);
 	return kpx_miner_itemsets(miner);
 }
 
-static uint64
-count_rules(const KpxItemsets *sets, uint64 confidence)
+uint64
+kpx_rules_count(const KpxItemsets *sets, uint64 confidence)
 {
 	KpxRuleCursor cursor;
 	KpxStatus status;
@@ -195,7 +204,7 @@ mine(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 		ereport(NOTICE, (errmsg("there are no events: there are no rules")));
 	set.min_count = options.min_support = kpx_min_support(min_support, data->users);
 	set.sets = find_itemsets(data, &options, context);
-	set.rules = count_rules(set.sets, set.confidence);
+	set.rules = kpx_rules_count(set.sets, set.confidence);
 	if (set.rules > (uint64) params.max_rules)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

@@ -8,6 +8,7 @@
 #include "kpxrec.h"
 #include "history.h"
 #include "ids.h"
+#include "ingest.h"
 #include "registry.h"
 
 #include "core/rules.h"
@@ -46,6 +47,15 @@ typedef struct KpxRuleSet
 	const KpxItemsets *sets;
 	uint64 confidence; /* billionths */
 } KpxRuleSet;
+
+/*
+ * Itemsets of baskets (data's rows, whose offset and index are overwritten) by *miner, all memory from arena->context,
+ * as much as kpx_memory_budget leaves. KPX_OK or KPX_OVER_LIMIT (*miner may be NULL then). Interrupts are looked at.
+ */
+extern KpxStatus kpx_rules_itemsets(KpxData *data, const KpxMinerOptions *options, KpxArena *arena, KpxMiner **miner);
+
+/* How many rules they make of at least this confidence, in billionths. */
+extern uint64 kpx_rules_count(const KpxItemsets *sets, uint64 confidence);
 
 /* Replaces the current role's rules over these modules. */
 extern void kpx_rules_store(const KpxRuleSet *set);

@@ -235,19 +235,18 @@ test_edges(void)
 static void
 test_scores(void)
 {
-	const float warm[] = {2, 3, 4};
-	const float cold[] = {5, 6, -1};
-	const float behaviour[] = {0.1f, 0.2f};
-	const float content[] = {0.3f, 0.4f};
-	const float popularity[] = {0.5f, 0.6f};
-	const uint8_t is_cold[] = {0, 1};
-	float out[2];
+	const float behaviour[] = {0.1f, 0.2f, NAN};
+	const float content[] = {0.3f, 0.4f, 0.5f};
+	const float popularity[] = {0.5f, 0.6f, 0.7f};
+	const uint8_t is_cold[] = {0, 1, 0};
+	float out[3];
 
-	kpx_blend_scores(warm, cold, behaviour, content, popularity, is_cold, 2, out);
+	kpx_blend_begin(popularity, 4, -1, is_cold, 3, out);
+	kpx_blend_add(behaviour, 2, 5, is_cold, 3, out);
+	kpx_blend_add(content, 3, 6, is_cold, 3, out);
 	CHECK_NEAR(out[0], 0.2 + 0.9 + 2, 1e-6);
 	CHECK_NEAR(out[1], 1 + 2.4 - 1, 1e-6);
-	kpx_blend_scores(warm, cold, NULL, content, popularity, is_cold, 2, out);
-	CHECK_NEAR(out[0], 0.9 + 2, 1e-6);
+	CHECK_NEAR(out[2], 1.5 + 2.8, 1e-6); /* no opinion */
 	CHECK_NEAR(kpx_blend_popularity(0, 10), 0, 0);
 	CHECK_NEAR(kpx_blend_popularity(10, 10), 1, 1e-6);
 	CHECK_NEAR(kpx_blend_popularity(3, 10), log(4) / log(11), 1e-6);

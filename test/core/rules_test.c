@@ -426,6 +426,81 @@ test_measures(void)
 	CHECK(kpx_rule_compare((KpxRuleCounts){4000000000, 4000000001, 1}, (KpxRuleCounts){3999999999, 4000000000, 1}) < 0);
 }
 
+/* Matching against looking at every rule. */
+static void
+test_table(uint64_t seed)
+{
+	enum
+	{
+		ITEMS = 12,
+		RULES = 200
+	};
+	uint64_t offset[ITEMS + 1] = {0};
+	uint32_t target[RULES];
+	float confidence[RULES];
+	uint64_t rest_offset[RULES + 1] = {0};
+	uint32_t rest[2 * RULES];
+	KpxRuleTable table = {ITEMS, offset, target, confidence, rest_offset, rest};
+	uint32_t item[ITEMS];
+	size_t n = 0;
+	KpxRuleMatch *match;
+	size_t found;
+	size_t at = 0;
+
+	for (uint64_t r = 0; r < RULES; r++)
+	{
+		uint64_t rests = test_below(seed, 10 + r, 3);
+
+		for (uint32_t i = (uint32_t) (r * ITEMS / RULES); i < ITEMS; i++)
+			offset[i + 1] = r + 1;
+		target[r] = (uint32_t) test_below(seed, 1000 + r, ITEMS);
+		confidence[r] = (float) test_below(seed, 2000 + r, 5) / 4;
+		rest_offset[r + 1] = rest_offset[r] + rests;
+		for (uint64_t k = rest_offset[r]; k < rest_offset[r + 1]; k++)
+			rest[k] = (uint32_t) test_below(seed, 3000 + k, ITEMS);
+	}
+	for (uint32_t i = 0; i < ITEMS; i++)
+		if (test_below(seed, 4000 + i, 2))
+			item[n++] = i;
+	CHECK(kpx_rule_table_valid(&table, RULES, rest_offset[RULES]));
+	CHECK(!kpx_rule_table_valid(&table, RULES, rest_offset[RULES] + 1));
+	match = test_alloc((kpx_rule_table_most(&table, item, n) + 1) * sizeof(KpxRuleMatch));
+	found = kpx_rule_table_match(&table, item, n, match);
+	for (uint32_t t = 0; t < ITEMS; t++)
+	{
+		float best = -1;
+		uint64_t which = 0;
+
+		for (uint64_t r = 0; r < RULES; r++)
+		{
+			size_t had = 0;
+			uint32_t first = 0;
+
+			while (offset[first + 1] <= r)
+				first++;
+			for (size_t i = 0; i < n; i++)
+			{
+				had += item[i] == first;
+				for (uint64_t k = rest_offset[r]; k < rest_offset[r + 1]; k++)
+					had += item[i] == rest[k];
+			}
+			if (target[r] == t && had == 1 + rest_offset[r + 1] - rest_offset[r] && confidence[r] > best)
+			{
+				best = confidence[r];
+				which = r;
+			}
+		}
+		if (best < 0)
+			continue;
+		CHECK(at < found && match[at].target == t && match[at].rule == which);
+		at++;
+	}
+	CHECK_EQ(at, found);
+	target[3] = ITEMS;
+	CHECK(!kpx_rule_table_valid(&table, RULES, rest_offset[RULES]));
+	free(match);
+}
+
 int
 main(void)
 {
@@ -448,5 +523,7 @@ main(void)
 	test_arguments();
 	test_and_count();
 	test_measures();
+	for (uint64_t seed = 1; seed <= 20; seed++)
+		test_table(seed);
 	return test_done();
 }

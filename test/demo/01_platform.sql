@@ -77,55 +77,45 @@ SELECT n AS user_id, 'user ' || n AS name, (ARRAY['Beijing','Shanghai','Chengdu'
 FROM generate_series(1, 2400) n;
 ALTER TABLE app.users ADD PRIMARY KEY (user_id);
 
--- One event: 60 % first interest, 25 % second, 15 % anything; within a topic the items are
--- skewed (squared uniform). m: items in the module; every 12th item is of one topic.
-CREATE FUNCTION app.pick(stream text, user_id bigint, n bigint, m int, first int, second int) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN topic = 0 THEN 12 ELSE topic END + 12 * floor(power(app.u(stream || ' rank', user_id, n), 2) * (m / 12))::bigint
-	FROM (SELECT CASE WHEN app.u(stream || ' kind', user_id, n) < 0.60 THEN first
-		WHEN app.u(stream || ' kind', user_id, n) < 0.85 THEN second
-		ELSE (12 * app.u(stream || ' any', user_id, n))::int % 12 END AS topic) t
-$$;
-
-CREATE FUNCTION app.moment(stream text, user_id bigint, n bigint) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-$$ SELECT timestamptz '2025-11-01 00:00+00' + interval '365 days' * app.u(stream || ' time', user_id, n) $$;
-
 -- How active a user is: a few are, most are not.
 CREATE FUNCTION app.activity(user_id bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 0.4 + 1.8 * power(app.u('activity', user_id), 2) $$;
 
-CREATE TABLE app.enrolments AS
-SELECT user_id, app.pick('enrol', user_id, n, 360, interest_1, interest_2) AS course_id,
-	app.moment('enrol', user_id, n) AS enrolled_at
-FROM app.users, generate_series(1, (8 * app.activity(user_id))::int) n;
-ALTER TABLE app.enrolments ADD COLUMN paid numeric;
-UPDATE app.enrolments e SET paid = c.price FROM app.courses c WHERE c.course_id = e.course_id;
+-- What a user's event n of total is about, by itself: 15 % anything, else the first interest, which gives way to the
+-- second over time (75 % to 35 %); within a topic the items are skewed (squared uniform). m: items in the module;
+-- every 12th item is of one topic. One expression, which the planner inlines.
+CREATE FUNCTION app.fresh(stream text, user_id bigint, n bigint, total int, m int, first int, second int) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT 1 + (CASE WHEN app.u(stream || ' kind', user_id, n) < 0.75 - 0.4 * n::float8 / total THEN first
+		WHEN app.u(stream || ' kind', user_id, n) < 0.85 THEN second
+		ELSE (12 * app.u(stream || ' any', user_id, n))::int END + 11) % 12 +
+		12 * floor(power(app.u(stream || ' rank', user_id, n), 2) * (m / 12))::bigint
+$$;
 
-CREATE TABLE app.orders AS
-SELECT user_id, app.pick('order', user_id, n, 480, interest_1, interest_2) AS product_id,
-	app.moment('order', user_id, n) AS ordered_at
-FROM app.users, generate_series(1, (8 * app.activity(user_id))::int) n;
+-- All events of a stream, often times a user's activity. Three events make a session: its second and third follow the
+-- first with a chance of follow, by the next of the topic's items and the one after that, which are the levels of a
+-- course, the parts of a series of videos. Users join in the first eight months, their sessions are spread over what is
+-- left of the year, minutes lie between the events of one.
+CREATE FUNCTION app.events(stream text, often int, m int, follow float8) RETURNS TABLE (user_id bigint, item bigint, at timestamptz, n bigint)
+LANGUAGE sql STABLE AS $$
+	SELECT user_id, CASE WHEN item + 12 * back <= m THEN item + 12 * back ELSE item END,
+		timestamptz '2025-11-01 00:00+00' + interval '7 minutes' * ((n - 1) % 3 + app.u(stream || ' minute', user_id, n)) +
+		interval '364 days' * (joined + (1 - joined) * ((n - 1) / 3 + app.u(stream || ' day', user_id, (n - 1) / 3)) / ((total + 2) / 3)), n
+	FROM (SELECT user_id, n, total, joined, back, app.fresh(stream, user_id, begun, total, m, first, second) AS item
+		FROM (SELECT *, n - back AS begun
+			FROM (SELECT *, CASE WHEN app.u(stream || ' follow', user_id, n) < follow THEN (n - 1) % 3 ELSE 0 END AS back
+				FROM (SELECT user_id::bigint, interest_1 AS first, interest_2 AS second, 0.67 * app.u('joined', user_id) AS joined,
+					(often * app.activity(user_id))::int AS total FROM app.users OFFSET 0) u, generate_series(1::bigint, total) n OFFSET 0) b OFFSET 0) s OFFSET 0) i
+$$;
 
-CREATE TABLE app.product_views AS
-SELECT user_id, app.pick('view', user_id, n, 480, interest_1, interest_2) AS product_id,
-	app.moment('view', user_id, n) AS viewed_at
-FROM app.users, generate_series(1, (20 * app.activity(user_id))::int) n;
-
-CREATE TABLE app.watches AS
-SELECT user_id, app.pick('watch', user_id, n, 420, interest_1, interest_2) AS video_id,
-	app.moment('watch', user_id, n) AS watched_at, (600 * app.u('seconds', user_id, n))::int AS seconds
-FROM app.users, generate_series(1, (22 * app.activity(user_id))::int) n;
-
-CREATE TABLE app.post_reads AS
-SELECT user_id, app.pick('read', user_id, n, 300, interest_1, interest_2) AS post_id,
-	app.moment('read', user_id, n) AS read_at
-FROM app.users, generate_series(1, (11 * app.activity(user_id))::int) n;
-
-CREATE TABLE app.applications AS
-SELECT user_id, app.pick('apply', user_id, n, 180, interest_1, interest_2) AS job_id,
-	app.moment('apply', user_id, n) AS applied_at
-FROM app.users, generate_series(1, (3 * app.activity(user_id))::int) n;
+CREATE TABLE app.enrolments AS SELECT e.user_id, item AS course_id, at AS enrolled_at, price AS paid
+FROM app.events('enrol', 8, 360, 0.7) e JOIN app.courses ON course_id = item;
+CREATE TABLE app.orders AS SELECT user_id, item AS product_id, at AS ordered_at FROM app.events('order', 8, 480, 0);
+CREATE TABLE app.product_views AS SELECT user_id, item AS product_id, at AS viewed_at FROM app.events('view', 20, 480, 0);
+CREATE TABLE app.watches AS SELECT user_id, item AS video_id, at AS watched_at, (600 * app.u('seconds', user_id, n))::int AS seconds
+FROM app.events('watch', 22, 420, 0.6);
+CREATE TABLE app.post_reads AS SELECT user_id, item AS post_id, at AS read_at FROM app.events('read', 11, 300, 0.2);
+CREATE TABLE app.applications AS SELECT user_id, item AS job_id, at AS applied_at FROM app.events('apply', 3, 180, 0);
 
 -- Somebody new, who has only bought two Python courses and one on data science.
 INSERT INTO app.users VALUES (9001, 'a new user', 'Chengdu', 27, 0, 1);

@@ -1,14 +1,14 @@
 -- algorithms: all of them behind the same calls.
 BEGIN;
-SELECT plan(46);
+SELECT plan(52);
 \ir fixture.psql
 CREATE FUNCTION app.three() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$SELECT ARRAY['courses', 'products', 'videos']$$;
 CREATE TEMP TABLE algorithms AS SELECT * FROM (VALUES ('ials', app.small()), ('ease', '{"regularization": 5}'), ('itemknn', '{}'),
-	('itemknn', '{"weighting": "bm25", "asymmetry": 0.3}'), ('itemknn', '{"weighting": "tfidf", "neighbours": 0}'), ('transition', '{}'), ('popular', '{}')) v(algorithm, params);
+	('itemknn', '{"weighting": "bm25", "asymmetry": 0.3}'), ('itemknn', '{"weighting": "tfidf", "neighbours": 0}'), ('transition', '{}'), ('popular', '{}'), ('rules', '{}')) v(algorithm, params);
 
 -- every one trains, is stored with its parameters, read again, and answers all calls
 CREATE TEMP TABLE models AS SELECT row_number() OVER () AS n, a.*, (kpx_train(app.three(), a.algorithm, a.params, activate => false)).* FROM algorithms a;
-SELECT results_eq('SELECT count(DISTINCT model), bool_and(items = 90 AND users = 60) FROM models', 'VALUES (7::bigint, true)', 'seven models');
+SELECT results_eq('SELECT count(DISTINCT model), bool_and(items = 90 AND users = 60) FROM models', 'VALUES (8::bigint, true)', 'eight models');
 SELECT results_eq('SELECT algorithm, params->>''weighting'', params->>''neighbours'' FROM kpx_models WHERE model = (SELECT model FROM models WHERE n = 4)',
 	$$VALUES ('itemknn', 'bm25', '100')$$, 'kpx_models has algorithm and parameters as used');
 SELECT results_eq($$SELECT algorithm, factors, loss > 0 FROM kpx_models WHERE model IN (SELECT model FROM models) AND algorithm IN ('ials', 'ease', 'popular') ORDER BY model$$,
@@ -43,6 +43,19 @@ SELECT is((SELECT count(*) FROM kpx_similar(1::bigint, 'courses', 30, model => :
 INSERT INTO app.enrolments VALUES (900, 1, now()), (900, 4, now());
 SELECT ok(abs(kpx_score(900::bigint, 'courses', 7::bigint, model => :knn) - (SELECT sum(score) FROM unnest(ARRAY[1, 4]::bigint[]) h, kpx_similar(h, 'courses', 90, model => :knn) s WHERE s.item_id = 7)) < 1e-5, 'scores add up over the history');
 DELETE FROM app.enrolments WHERE user_id = 900;
+
+-- rules: the most confident of those that kpx_mine_rules finds with the same thresholds and the history covers
+SELECT model AS rules FROM models WHERE algorithm = 'rules' \gset
+SELECT kpx_mine_rules(app.three(), 5, 0.02, 3) \g /dev/null
+CREATE TEMP VIEW history AS SELECT user_id, array_agg(DISTINCT item) AS items FROM (
+	SELECT user_id, 'courses/' || course_id AS item FROM app.enrolments UNION ALL SELECT user_id, 'products/' || product_id FROM app.orders
+	UNION ALL SELECT user_id, 'videos/' || video_id FROM app.plays) x GROUP BY 1;
+CREATE TEMP TABLE expected AS SELECT h.user_id, r.consequent, max(confidence) AS best FROM history h JOIN kpx_rules r ON r.antecedent <@ h.items WHERE r.consequent LIKE 'courses/%' GROUP BY 1, 2;
+SELECT cmp_ok((SELECT count(*) FROM expected WHERE user_id <= 20), '>', 100::bigint, 'rules speak');
+SELECT is_empty($$SELECT user_id, consequent FROM expected WHERE user_id <= 20 AND abs(best - kpx_score(user_id, 'courses', split_part(consequent, '/', 2)::bigint, model => $$ || :rules || $$)) > 1e-6$$, 'rules: the score is the confidence of the best rule that the history covers');
+SELECT is((SELECT numbers[1] FROM kpx.model_part WHERE model_id = :rules), (SELECT count(*)::float8 FROM kpx_rules), 'and all rules are in the model');
+SELECT model AS fifty FROM kpx_train(app.three(), 'rules', '{"max_rules": 50}', activate => false) \gset
+SELECT ok((SELECT numbers[1] <= 50 AND numbers[3] > 5 FROM kpx.model_part WHERE model_id = :fifty), 'where there would be more than max_rules the support is raised');
 
 -- neighbours: a target keeps so many links
 SELECT model AS few FROM kpx_train('courses', 'itemknn', '{"neighbours": 2}', activate => false) \gset
@@ -100,7 +113,7 @@ RESET maintenance_work_mem;
 RESET kpxrec.memory_factor;
 SELECT lives_ok($$SELECT kpx_train('wide', 'ease', '{"neighbours": 3}')$$, 'from the items'' side, which is the smaller one here');
 TRUNCATE app.wide;
-SELECT lives_ok(format('SELECT kpx_train(''wide'', %L)', a), a || ' of no events') FROM unnest('{ease,itemknn,popular}'::text[]) a;
+SELECT lives_ok(format('SELECT kpx_train(''wide'', %L)', a), a || ' of no events') FROM unnest('{ease,itemknn,popular,rules}'::text[]) a;
 
 -- damaged links: an error, never a read out of bounds
 SELECT model AS links FROM kpx_train('courses', 'itemknn') \gset
@@ -122,5 +135,7 @@ SELECT is(app.damaged('SELECT $1'), 'no error', 'undamaged, it is read');
 SELECT is(left(app.damaged('UPDATE kpx.model_part SET numbers[1] = numbers[1] + 1 WHERE model_id = $1'), 5), 'XX001', 'more entries than there are');
 SELECT is(left(app.damaged($$UPDATE kpx.model_block SET kind = 'link2' WHERE model_id = $1 AND kind = 'link'$$), 5), 'XX001', 'an array that is missing');
 SELECT is(left(app.damaged($$UPDATE kpx.model_part SET algorithm = 'transition' WHERE model_id = $1$$), 5), 'XX001', 'another algorithm''s numbers');
+SELECT kpx_train('courses', 'rules') \g /dev/null
+SELECT is(left(app.damaged($$UPDATE kpx.model_part SET numbers[2] = numbers[2] + 1 WHERE model_id = $1$$), 5), 'XX001', 'more of the rules than there is');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- hybrid: behaviour, content and popularity blended; items and users nobody knows yet.
 BEGIN;
-SELECT plan(34);
+SELECT plan(40);
 SET client_min_messages = warning;
 CREATE FUNCTION error(sql text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE m text; h text;
@@ -37,7 +37,7 @@ SELECT kpx_add_module('courses', 'app.courses', 'id', title => 'title'), kpx_add
 SELECT kpx_add_events('courses', 'app.enrolments', 'purchase', 'user_id', 'course_id'), kpx_add_events('products', 'app.orders', 'purchase', 'user_id', 'product_id');
 
 -- Against its parts, everything ranked. The margin is one standard error of the difference, taken as if the two were independent.
-CREATE TABLE judged AS SELECT a.algorithm, e.* FROM unnest(ARRAY['ials', 'content', 'hybrid']) a(algorithm)
+CREATE TABLE judged AS SELECT a.algorithm, e.* FROM unnest(ARRAY['ials', 'itemknn', 'rules', 'content', 'hybrid']) a(algorithm)
 	CROSS JOIN LATERAL kpx_evaluate(ARRAY['courses', 'products'], algorithm => a.algorithm) e WHERE metric = 'ndcg@10';
 INSERT INTO judged SELECT 'popular', module, metric, popularity, popularity_std_error, popularity, popularity_std_error, users FROM judged WHERE algorithm = 'hybrid';
 SELECT cmp_ok(h.value, '>=', b.value - sqrt(h.std_error ^ 2 + b.std_error ^ 2), format('%s: hybrid %s is not worse than the best of its parts, %s %s', h.module, round(h.value::numeric, 3), b.algorithm, round(b.value::numeric, 3)))
@@ -65,25 +65,25 @@ SELECT cmp_ok((SELECT avg((EXISTS (SELECT FROM cold_split c WHERE c.module = 'co
 	2 * (SELECT count(*)::numeric / 900 / (SELECT count(*) FROM cold_courses) FROM cold_split WHERE module = 'courses'), 'among cold courses alone, the first one is right more than twice as often as by chance');
 
 -- Weights: shown, given back, refused.
-SELECT is((SELECT count(*) FROM kpx_models, jsonb_each(params -> 'weights') m, jsonb_each(m.value)), 12::bigint, 'kpx_models shows six weights of each module');
-SELECT ok((SELECT bool_and((m.value ->> k)::float8 >= 0) FROM kpx_models, jsonb_each(params -> 'weights') m, unnest(ARRAY['behaviour', 'content', 'popularity', 'new_behaviour', 'new_content']) k), 'none is negative but that of being new');
+SELECT is((SELECT count(*) FROM kpx_models, jsonb_each(params -> 'weights') m, jsonb_each(m.value)), 16::bigint, 'kpx_models shows the weights of each module: three methods, content, popularity, new items');
+SELECT ok((SELECT bool_and((m.value ->> k)::float8 >= 0) FROM kpx_models, jsonb_each(params -> 'weights') m, unnest(ARRAY['ials', 'itemknn', 'rules', 'content', 'popularity', 'new_ials', 'new_content']) k), 'none is negative but that of being new');
 SELECT kpx_train(ARRAY['courses', 'products'], algorithm => 'hybrid', name => 'again', activate => false, params => (SELECT params - 'module_weights' FROM kpx_models)) \g /dev/null
 SELECT is((SELECT params -> 'weights' FROM kpx_models WHERE name = 'again'), (SELECT params -> 'weights' FROM kpx_models WHERE name <> 'again'), 'weights that are given are not fitted again');
 SELECT cmp_ok((SELECT max(abs(kpx_score(u, 'courses', i)::float8 - kpx_score(u, 'courses', i, model => (SELECT model FROM kpx_models WHERE name = 'again')))) FROM generate_series(1, 20) u, generate_series(1, 240, 13) i), '<', 1e-4::float8, 'and give the same scores');
 SELECT is(error($$SELECT kpx_train('courses', algorithm => 'hybrid', params => '{"weights": {"courses": {"charm": 1}}}')$$) ~ '^22023 parameter "weights": a score is not known', true, 'unknown scores are refused');
 SELECT is(error($$SELECT kpx_train('courses', algorithm => 'hybrid', params => '{"weights": {"jobs": {"content": 1}}}')$$) ~ '^22023', true, 'and unknown modules');
 
--- Where blending cannot help: everybody takes what is popular, titles are random. The best part is used alone.
+-- Where blending cannot help: everybody takes what is popular, titles are random, and the factors are overfitted.
 CREATE TABLE app.hits (id int PRIMARY KEY, title text);
 CREATE TABLE app.plays (user_id int, hit_id int);
 INSERT INTO app.hits SELECT n, md5(n::text) FROM generate_series(1, 200) n;
 INSERT INTO app.plays SELECT u, h.id FROM generate_series(1, 900) u, app.hits h WHERE app.u('h', u::text, h.id::text) < 0.3 * power(app.u('p', h.id::text), 4);
 SELECT kpx_add_module('hits', 'app.hits', 'id', title => 'title'), kpx_add_events('hits', 'app.plays', 'purchase', 'user_id', 'hit_id');
-SELECT kpx_train('hits', algorithm => 'hybrid', name => 'hits') \g /dev/null
-SELECT results_eq($$SELECT key, value::float8 FROM kpx_models, jsonb_each(params -> 'weights' -> 'hits') WHERE name = 'hits' AND key <> 'new' ORDER BY 1$$,
-	$$VALUES ('behaviour', 0::float8), ('content', 0), ('new_behaviour', 0), ('new_content', 0), ('popularity', 1)$$, 'popularity beats the blend: it alone is used, and kpx_models shows it');
-SELECT cmp_ok((SELECT (params -> 'weights' -> 'hits' ->> 'new')::float8 FROM kpx_models WHERE name = 'hits'), '>', 0::float8, 'a new item counts as the average one');
-SELECT cmp_ok(value, '>=', popularity - std_error, 'so hybrid is not worse than popularity') FROM kpx_evaluate(ARRAY['hits'], algorithm => 'hybrid') WHERE metric = 'ndcg@10';
+SELECT kpx_train('hits', algorithm => 'hybrid', name => 'hits', params => '{"itemknn": false, "rules": false, "factors": 200, "regularization": 0.0001}') \g /dev/null
+SELECT results_eq($$SELECT key, value::float8 FROM kpx_models, jsonb_each(params -> 'weights' -> 'hits') WHERE name = 'hits' AND key NOT IN ('new', 'popularity') ORDER BY 1$$,
+	$$VALUES ('content', 0::float8), ('ials', 0), ('new_content', 0), ('new_ials', 0)$$, 'what ranks worse than popularity gets no weight, and kpx_models shows it');
+SELECT cmp_ok((SELECT (params -> 'weights' -> 'hits' ->> 'new')::float8 FROM kpx_models WHERE name = 'hits'), '>', 0::float8, 'a new item has its place');
+SELECT cmp_ok(value, '>=', popularity - std_error, 'so hybrid is not worse than popularity') FROM kpx_evaluate(ARRAY['hits'], algorithm => 'hybrid', params => '{"factors": 200, "regularization": 0.0001}') WHERE metric = 'ndcg@10';
 SELECT is((SELECT array_agg(item_id ORDER BY rank) FROM kpx_recommend(5001, 'hits', 5)), (SELECT array_agg(id ORDER BY n DESC) FROM (SELECT hit_id AS id, count(*) AS n FROM app.plays GROUP BY 1 ORDER BY 2 DESC LIMIT 5) x), 'what all get is what most took');
 SELECT kpx_drop_model((SELECT model FROM kpx_models WHERE name = 'hits')) \g /dev/null
 SELECT kpx_add_module('replays', 'app.hits', 'id', title => 'title'), kpx_add_events('replays', 'app.plays', 'play', 'user_id', 'hit_id', hides => false);
@@ -107,10 +107,27 @@ SELECT cmp_ok((SELECT avg((SELECT rank FROM kpx_recommend(u, 'courses', 300) WHE
 SELECT is((SELECT count(*) FROM generate_series(8, 160, 8) u CROSS JOIN LATERAL kpx_recommend(u, 'courses', 300) r WHERE item_id = 1001 AND reason !~ '^(courses|products)/'), 0::bigint, 'the reason is a past item');
 SELECT cmp_ok((SELECT max(abs(kpx_score(u, 'courses', i)::float8 - kpx_score(u, 'courses', i, model => (SELECT model FROM kpx_models WHERE name = 'again')))) FROM generate_series(1, 20) u, generate_series(1, 240, 13) i), '<', 1e-4::float8, 'items of old keep their scores');
 
+-- Each method's part alone is the same as before, too: links and rules lead to the same items in their new places.
+SELECT kpx_train(ARRAY['courses', 'products'], algorithm => 'hybrid', name => a, params => w) FROM (VALUES
+	('knn', '{"weights": {"courses": {"itemknn": 1}, "products": {"rules": 1}}}'::jsonb)) v(a, w) \g /dev/null
+CREATE TEMP TABLE before AS SELECT u, m.module, i, kpx_score(u, m.module, i) AS score FROM generate_series(1, 20) u, (VALUES ('courses', 240), ('products', 80)) m(module, n), generate_series(1, m.n, 3) i;
+INSERT INTO app.courses VALUES (-5, 'course yoga breath stretch first', 3), (1004, 'course yoga breath stretch last', 3);
+INSERT INTO app.products VALUES (-5, 'product yoga breath stretch', 3);
+SELECT is((SELECT count(score) > 500 FROM before), true, 'links and rules speak');
+SELECT is(kpx_refresh_items('courses'), 3::bigint, 'new items before, between and after the others');
+SELECT is_empty($$SELECT * FROM before WHERE kpx_score(u, module, i) IS DISTINCT FROM score$$, 'no score changes');
+
 -- Users nobody knows: another module speaks, then popularity.
 INSERT INTO app.orders SELECT 5001, id FROM app.products WHERE subject = 3 AND id < 40 AND app.u('cold', id::text) >= 0.1;
 SELECT cmp_ok((SELECT count(*) FROM kpx_recommend(5001, 'courses', 10) r JOIN app.courses c ON c.id = r.item_id WHERE subject = 3 AND reason ~ '^products/'), '>=', 8::bigint, 'a user of another module is known from there, and the reason says so');
 SELECT is((SELECT array_agg(DISTINCT reason) FROM kpx_recommend(5002, 'courses', 10)), ARRAY['popular'], 'a user of none gets what is popular');
+
+-- Methods are chosen, and content need not be there.
+SELECT kpx_add_module('bare', 'app.courses', 'id'), kpx_add_events('bare', 'app.warm_enrolments', 'purchase', 'user_id', 'course_id');
+SELECT kpx_train('bare', algorithm => 'hybrid', name => 'bare', params => '{"ease": {"regularization": 50}, "rules": false, "itemknn": true}') \g /dev/null
+SELECT is((SELECT array_agg(key ORDER BY key) FROM kpx_models, jsonb_each(params -> 'weights' -> 'bare') WHERE name = 'bare'), '{ease,ials,itemknn,new,new_ials,popularity}', 'weights of the methods that take part');
+SELECT is(error($$SELECT kpx_train('bare', algorithm => 'hybrid', params => '{"rules": 7}')$$), '22023 parameter "rules" must be true, false or an object of parameters of algorithm "rules"', 'neither yes, no nor parameters');
+SELECT is(error($$SELECT kpx_train('bare', algorithm => 'hybrid', params => '{"rules": {"charm": 7}}')$$) ~ '^22023 parameter "charm" is not known to algorithm "rules"', true, 'their own parameters');
 
 -- What cannot be refreshed.
 SELECT kpx_train('courses') \g /dev/null

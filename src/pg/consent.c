@@ -52,7 +52,7 @@ const char *const kpx_purpose_names[] = {"training", "answers"};
 bool
 kpx_consent_required(const KpxRegistry *registry, const KpxModule *source, const KpxModule *target)
 {
-	if (source == target)
+	if (source->id == target->id)
 		return false;
 	for (int i = 0; i < registry->n_consent_rules; i++)
 		if (registry->consent_rules[i].source == source->id && registry->consent_rules[i].target == target->id)

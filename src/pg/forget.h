@@ -31,6 +31,9 @@ extern KpxForgotten *kpx_forgotten_load(const KpxRegistry *registry);
 /* forgotten may be NULL. About a microsecond. */
 extern bool kpx_forgotten_has(const KpxForgotten *forgotten, KpxIdKind kind, KpxId id);
 
+/* Leaves a user's tombstone; inside kpx_catalog_begin, with both locks. */
+extern void kpx_bury(const char *user_id);
+
 /* The kind of id that users have in the first event source that is there; false when none is. */
 extern bool kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind);
 

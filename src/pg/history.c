@@ -23,6 +23,7 @@
 #include "core/ingest.h"
 #include "consent.h"
 #include "ingest.h"
+#include "users.h"
 
 /* One row of a history before duplicates are added up. */
 typedef struct Entry
@@ -292,23 +293,6 @@ kpx_history_fade(KpxHistory *history, const KpxModel *model)
 	}
 }
 
-/* The model's modules that are registered. */
-static KpxModule **
-registered_modules(KpxRegistry *registry, const KpxModel *model, int *n)
-{
-	KpxModule **modules = palloc(sizeof(KpxModule *) * Max(model->n_modules, 1));
-
-	*n = 0;
-	for (int m = 0; m < model->n_modules; m++)
-	{
-		KpxModule *module = kpx_find_module_by_id(registry, model->modules[m].module_id);
-
-		if (module)
-			modules[(*n)++] = module;
-	}
-	return modules;
-}
-
 /* Which of the users let module's events be used: allowed[n_users]; NULL when none does. */
 static bool *
 who_allows(KpxConsents *consents, const KpxModule *module, const KpxModule *target, const KpxId *users, int n_users)
@@ -327,8 +311,8 @@ kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxModule *
 	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
 	Entries entries = {CurrentMemoryContext, NULL, 0, 0};
 	Datum users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) : kpx_id_array(kind, users, n_users);
-	int n_registered;
-	KpxModule **registered = registered_modules(registry, model, &n_registered);
+	KpxModule **registered;
+	int n_registered = kpx_registered_modules(registry, model, &registered);
 	KpxConsents *consents = kpx_consents_read(registry, KPX_FOR_ANSWERS, registered, n_registered, kind, users, n_users);
 	size_t begin = 0;
 

@@ -253,6 +253,42 @@ kpx_ids_get(const KpxIds *ids, uint64 i)
 	return id;
 }
 
+KpxIds
+kpx_ids_without(const KpxIds *ids, const bool *without)
+{
+	KpxIds kept = {.kind = ids->kind};
+	size_t total = 0;
+	int64 *numbers = ids->kind == KPX_ID_INT ? kpx_alloc(CurrentMemoryContext, Max(ids->n, 1), sizeof(int64)) : NULL;
+	uint64 *offsets = ids->kind == KPX_ID_TEXT ? kpx_alloc(CurrentMemoryContext, ids->n + 1, sizeof(uint64)) : NULL;
+	char *bytes;
+
+	for (uint64 i = 0; i < ids->n; i++)
+		total += without[i] ? 0 : kpx_ids_get(ids, i).length;
+	bytes = ids->kind == KPX_ID_INT ? NULL : kpx_alloc(CurrentMemoryContext, Max(total, 1), 1);
+	total = 0;
+	for (uint64 i = 0; i < ids->n; i++)
+	{
+		KpxId id = kpx_ids_get(ids, i);
+
+		if (without[i])
+			continue;
+		if (numbers)
+			numbers[kept.n] = id.number;
+		else
+			memcpy(bytes + total, id.bytes, id.length);
+		if (offsets)
+			offsets[kept.n] = total;
+		total += id.length;
+		kept.n++;
+	}
+	if (offsets)
+		offsets[kept.n] = total;
+	kept.numbers = numbers;
+	kept.bytes = bytes;
+	kept.offsets = offsets;
+	return kept;
+}
+
 int64
 kpx_ids_find(const KpxIds *ids, KpxId id)
 {

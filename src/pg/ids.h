@@ -60,6 +60,8 @@ extern bool kpx_id_try_text(KpxIdKind kind, const char *text, KpxId *id);
 
 extern int kpx_id_compare(KpxIdKind kind, KpxId a, KpxId b);
 extern KpxId kpx_ids_get(const KpxIds *ids, uint64 i);
+/* Those with without[i] false, in new arrays. */
+extern KpxIds kpx_ids_without(const KpxIds *ids, const bool *without);
 /* Index of id, or -1. */
 extern int64 kpx_ids_find(const KpxIds *ids, KpxId id);
 

@@ -22,10 +22,12 @@
 
 #include "core/factor.h"
 #include "consent.h"
+#include "floor.h"
 #include "clock.h"
 #include "calls.h"
 #include "job.h"
 #include "model_share.h"
+#include "noise.h"
 #include "progress.h"
 
 PG_MODULE_MAGIC;
@@ -61,6 +63,12 @@ _PG_init(void)
 							 "The moment it is for slates, feedback, attribution and recency, in seconds since 1970; 0: the clock's.",
 							 "For simulations: exploration is then drawn by a hash of this moment and the user.",
 							 &kpx_simulated_time, 0.0, 0.0, 253402300799.0, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("kpxrec.min_users",
+							"Items, rules and segments that rest on fewer users than this are not stored.",
+							"1 stores all.", &kpx_min_users, 5, 1, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("kpxrec.privacy_budget",
+							 "Epsilon of differential privacy that kpx_publish may spend in all in a database.",
+							 NULL, &kpx_privacy_budget, 0.0, 0.0, 1000000.0, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("kpxrec.require_consent",
 							 "Events of a module are used for another module only with the user's consent.",
 							 "See kpx_set_consent and kpx_add_consent_source; kpx_require_consent decides for a pair of modules.",

@@ -21,6 +21,7 @@
 /* About two milliseconds of work between looks at interrupts. */
 #define BUDGET (UINT64CONST(1) << 21)
 #define ITEMSETS_A_STEP 20000
+#define RULES_A_STEP 4096
 
 static void *
 arena_allocate(void *context, size_t bytes)
@@ -144,6 +145,33 @@ kpx_rules_count(const KpxItemsets *sets, uint64 confidence)
 	return total;
 }
 
+/* The same of those that rest on enough users. */
+static uint64
+count_rules(const KpxRuleSet *set)
+{
+	KpxRule *rule;
+	KpxRuleCursor cursor;
+	KpxStatus status;
+	uint64 total = 0;
+
+	if (set->users == NULL)
+		return kpx_rules_count(set->sets, set->confidence);
+	rule = palloc(sizeof(KpxRule) * RULES_A_STEP);
+	kpx_progress_phase("counting rules", 0);
+	(void) kpx_rules_begin(set->confidence, KPX_FRACTION, &cursor);
+	do
+	{
+		uint64 n;
+
+		CHECK_FOR_INTERRUPTS();
+		status = kpx_rules_next(set->sets, &cursor, RULES_A_STEP, rule, RULES_A_STEP, &n);
+		for (uint64 i = 0; i < n; i++)
+			total += kpx_rule_has_users(set, rule[i].itemset);
+		kpx_progress_step(total);
+	} while (status == KPX_MORE);
+	return total;
+}
+
 static Datum
 result_row(FunctionCallInfo fcinfo, const KpxRuleSet *set, double seconds)
 {
@@ -202,9 +230,12 @@ mine(FunctionCallInfo fcinfo, KpxModule **modules, int n)
 	set.baskets = data->users;
 	if (data->users == 0)
 		ereport(NOTICE, (errmsg("there are no events: there are no rules")));
-	set.min_count = options.min_support = kpx_min_support(min_support, data->users);
+	/* baskets of users are users; those of periods may be many of one user */
+	set.min_count = options.min_support = Max(kpx_min_support(min_support, data->users), (uint64) kpx_min_users);
+	if (strcmp(set.basket, "user") != 0 && kpx_min_users > 1)
+		set.users = kpx_basket_index(data);
 	set.sets = find_itemsets(data, &options, context);
-	set.rules = kpx_rules_count(set.sets, set.confidence);
+	set.rules = count_rules(&set);
 	if (set.rules > (uint64) params.max_rules)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

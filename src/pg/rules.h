@@ -6,6 +6,7 @@
 #define KPX_PG_RULES_H
 
 #include "kpxrec.h"
+#include "floor.h"
 #include "history.h"
 #include "ids.h"
 #include "ingest.h"
@@ -46,7 +47,11 @@ typedef struct KpxRuleSet
 	uint64 rules;
 	const KpxItemsets *sets;
 	uint64 confidence; /* billionths */
+	const KpxBasketIndex *users; /* NULL: every basket is another user's, or there is no floor */
 } KpxRuleSet;
+
+/* Do enough users have all items of this itemset (floor.h)? */
+extern bool kpx_rule_has_users(const KpxRuleSet *set, uint32 itemset);
 
 /*
  * Itemsets of baskets (data's rows, whose offset and index are overwritten) by *miner, all memory from arena->context,

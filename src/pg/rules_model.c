@@ -69,7 +69,7 @@ mine(const KpxFit *fit, uint64 confidence, uint64 *min_support, uint64 *rules)
 {
 	const KpxData *data = fit->data;
 	uint64 most = (uint64) kpx_param(fit->params, "max_rules");
-	KpxMinerOptions options = {*min_support, (int) kpx_param(fit->params, "max_length"), most * ITEMSETS_A_RULE};
+	KpxMinerOptions options = {Max(*min_support, (uint64) kpx_min_users), (int) kpx_param(fit->params, "max_length"), most * ITEMSETS_A_RULE};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec rules", ALLOCSET_DEFAULT_SIZES);
 	KpxData baskets = *data;
 

@@ -82,6 +82,20 @@ replace_set(Datum *values)
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 }
 
+bool
+kpx_rule_has_users(const KpxRuleSet *set, uint32 itemset)
+{
+	uint32 item[KPX_MAX_ITEMSET];
+	int n;
+
+	if (set->users == NULL)
+		return true;
+	n = kpx_itemset_items(set->sets, itemset, item);
+	for (int i = 0; i < n; i++)
+		item[i] = set->sets->item[item[i]];
+	return kpx_enough_users(set->users, item, n);
+}
+
 /* Module, id and "module/id" of the frequent items, by rank. */
 typedef struct Names
 {
@@ -121,15 +135,20 @@ static void
 insert_items(const KpxRuleSet *set, const Names *names, int64 set_id)
 {
 	Oid types[] = {INT8OID, INT4ARRAYOID, TEXTARRAYOID};
-	int n = (int) set->sets->frequent_items;
-	Datum *modules = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(Datum));
+	Datum *modules = kpx_alloc(CurrentMemoryContext, Max(set->sets->frequent_items, 1), sizeof(Datum));
+	Datum *ids = kpx_alloc(CurrentMemoryContext, Max(set->sets->frequent_items, 1), sizeof(Datum));
+	int n = 0;
 	Datum values[3];
 
-	for (int r = 0; r < n; r++)
-		modules[r] = Int32GetDatum(names->module[r]);
+	for (uint32 r = 0; r < set->sets->frequent_items; r++)
+		if (kpx_rule_has_users(set, 1 + r))
+		{
+			modules[n] = Int32GetDatum(names->module[r]);
+			ids[n++] = names->id[r];
+		}
 	values[0] = Int64GetDatum(set_id);
 	values[1] = PointerGetDatum(construct_array(modules, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
-	values[2] = PointerGetDatum(construct_array(names->id, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[2] = PointerGetDatum(construct_array(ids, n, TEXTOID, -1, false, TYPALIGN_INT));
 	kpx_catalog_execute("INSERT INTO kpx.rule_item (set_id, module_id, item) SELECT $1, u.m, u.i FROM unnest($2, $3) u(m, i)",
 						3, types, values, NULL, false);
 }
@@ -178,7 +197,8 @@ put_rules(Tuplestorestate *to, TupleDesc desc, const KpxRuleSet *set, const Name
 		status = kpx_rules_next(set->sets, &cursor, RULES_A_STEP, rule, RULES_A_STEP, &n);
 		old = MemoryContextSwitchTo(batch);
 		for (uint64 i = 0; i < n; i++)
-			put_rule(to, desc, set->sets, names, &rule[i], set_id);
+			if (kpx_rule_has_users(set, rule[i].itemset))
+				put_rule(to, desc, set->sets, names, &rule[i], set_id);
 		kpx_progress_step(done += n);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);

@@ -10,6 +10,7 @@
 #include "utils/array.h"
 
 #include "factor.h"
+#include "floor.h"
 #include "ingest.h"
 #include "json_params.h"
 #include "progress.h"
@@ -21,7 +22,7 @@
 static KpxClusterParams
 read_params(FunctionCallInfo fcinfo, int argument)
 {
-	KpxClusterParams p = {.min_k = 2, .max_k = 10, .restarts = 8, .iterations = 100, .tolerance = 1e-4, .sample = 20000, .interests = 20, .factors = 8, .min_users = 5, .members = 0, .seed = 1};
+	KpxClusterParams p = {.min_k = 2, .max_k = 10, .restarts = 8, .iterations = 100, .tolerance = 1e-4, .sample = 20000, .interests = 20, .factors = 8, .min_users = Max(2, kpx_min_users), .members = 0, .seed = 1};
 	const KpxJsonParam known[] = {
 		{"min_k", &p.min_k, 2, KPX_MAX_SEGMENTS, true},
 		{"max_k", &p.max_k, 2, KPX_MAX_SEGMENTS, true},
@@ -31,7 +32,7 @@ read_params(FunctionCallInfo fcinfo, int argument)
 		{"sample", &p.sample, 1000, 10000000, true},
 		{"interests", &p.interests, 0, 200, true},
 		{"factors", &p.factors, 0, 64, true},
-		{"min_users", &p.min_users, 2, 1000000, true},
+		{"min_users", &p.min_users, Max(2, kpx_min_users), 1000000, true},
 		{"members", &p.members, 0, 1, true},
 		{"seed", &p.seed, -9007199254740992.0, 9007199254740992.0, true},
 	};

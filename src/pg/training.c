@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "factor.h"
+#include "floor.h"
 #include "progress.h"
 
 double
@@ -78,6 +79,7 @@ kpx_training_read(KpxTraining *training, int want)
 	INSTR_TIME_SET_CURRENT(clock);
 	training->data = kpx_ingest(training->modules, training->n_modules, training->params->observed,
 								want | (algorithm->times ? KPX_WANT_TIMES : 0) | (algorithm->catalogue ? KPX_WANT_CATALOGUE : 0));
+	kpx_data_floor(training->data, !algorithm->catalogue);
 	kpx_fit_read(training->data, training->params, &training->fit);
 	training->report.users = training->data->users;
 	training->report.interactions = training->data->offset[training->data->users];

@@ -8,6 +8,7 @@
 #include "tcop/dest.h"
 #include "utils/timestamp.h"
 
+#include "forget.h"
 #include "ingest.h"
 
 KpxId
@@ -30,6 +31,7 @@ typedef struct Receiver
 	DestReceiver pub;
 	MemoryContext context; /* of one row */
 	KpxIdKind kind;
+	KpxForgotten *forgotten;
 	KpxUserSink sink;
 	void *state;
 } Receiver;
@@ -40,12 +42,15 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	Receiver *r = (Receiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	Datum user;
+	KpxId id;
 
 	slot_getallattrs(slot);
 	user = slot->tts_values[0];
 	if (r->kind == KPX_ID_TEXT)
 		user = PointerGetDatum(PG_DETOAST_DATUM_PACKED(user));
-	r->sink(r->state, kpx_id_from_datum(r->kind, kpx_id_kind_type(r->kind), user));
+	id = kpx_id_from_datum(r->kind, kpx_id_kind_type(r->kind), user);
+	if (!kpx_forgotten_has(r->forgotten, r->kind, id))
+		r->sink(r->state, id);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->context);
 	return true;
@@ -116,6 +121,7 @@ kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind,
 		return;
 	r.context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec user", ALLOCSET_SMALL_SIZES);
 	r.kind = kind;
+	r.forgotten = kpx_forgotten_load(kpx_registry());
 	r.sink = sink;
 	r.state = state;
 	options.read_only = true;

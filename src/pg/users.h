@@ -15,8 +15,8 @@ typedef void (*KpxUserSink)(void *state, KpxId user);
 /*
  * Hands the different users of kind to sink, in order of ids, as the current user: those in
  * column user_id of relation, or, when it is InvalidOid, those with an event since then
- * (DT_NOBEGIN: ever; events without time always count) in a source of these modules.
- * Errors: those of the relations, 42703, 42804.
+ * (DT_NOBEGIN: ever; events without time always count) in a source of these modules;
+ * but none who was forgotten. * Errors: those of the relations, 42703, 42804.
  */
 extern void kpx_users_read(KpxModule **modules, int n_modules, Oid relation, KpxIdKind kind, TimestampTz since, KpxUserSink sink, void *state);
 

@@ -1,6 +1,6 @@
 -- catalog: lint of what CREATE EXTENSION made.
 BEGIN;
-SELECT plan(16);
+SELECT plan(20);
 CREATE TEMP VIEW members AS
 SELECT p.oid::regprocedure::text AS signature, p.*, n.nspname
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -21,7 +21,7 @@ SELECT is_empty($$SELECT signature FROM members WHERE prokind <> 'a' AND prosqlb
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
 	ARRAY['kpx_rollback', 'kpx_retain', 'kpx_set_traffic', 'kpx_import_model',
 		'kpx_cluster', 'kpx_drop_segments', 'kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
-		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
+		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_publish', 'kpx_grant', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'kpx_schedule', 'kpx_alter_job', 'kpx_unschedule', 'kpx_run_now', 'kpx_pause', 'kpx_resume',
 		'stat_progress',
 		'stat_recommend', 'kpx_stat_reset',
@@ -37,6 +37,10 @@ SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND prop
 SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_rules_for', 'kpx_item_factors')
 	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');
 -- privileges
+SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND nspname <> 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$, 'what writes or trains is not for PUBLIC');
+SELECT is_empty($$SELECT signature FROM members WHERE prosecdef$$, 'no function runs with its owner''s rights');
+SELECT is_empty($$SELECT signature FROM members m JOIN pg_roles r ON r.oid = m.proowner WHERE NOT r.rolsuper AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'C functions belong to superusers');
+SELECT is((SELECT array_agg(DISTINCT (superuser, trusted, relocatable)::text) FROM pg_available_extension_versions WHERE name = 'kpxrec'), '{"(t,f,f)"}', 'only superusers install it, it is not trusted, and does not move');
 SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
 	ARRAY['member_of', 'stat_progress', 'stat_recommend', 'may_use_model', 'may_use_rules', 'may_use_segmentation'], 'of schema kpx, PUBLIC may execute only what the views call');
 SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relacl IS NOT NULL$$,

@@ -115,6 +115,7 @@ SELECT is((SELECT count(*) FROM app.books b CROSS JOIN LATERAL kpx_similar(b.id,
 
 -- Item tables are read as who trains: privileges and row-level security count.
 CREATE ROLE content_clerk;
+SELECT kpx_grant('content_clerk', 'train') \g /dev/null
 GRANT USAGE ON SCHEMA app TO content_clerk;
 GRANT SELECT (id, title) ON app.books TO content_clerk;
 SET LOCAL ROLE content_clerk;

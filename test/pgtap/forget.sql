@@ -16,6 +16,8 @@ CREATE FUNCTION app.held(who text) RETURNS bigint LANGUAGE sql AS $$
 	SELECT (SELECT count(*) FROM kpx.slate WHERE user_id = who) + (SELECT count(*) FROM kpx.impression WHERE user_id = who)
 		+ (SELECT count(*) FROM kpx.dismissal WHERE user_id = who) + (SELECT count(*) FROM kpx.consent WHERE user_id = who) + (SELECT count(*) FROM kpx.segment_member WHERE user_id = who)
 $$;
+
+SELECT kpx_create_recommendation_view('courses', 2, 'app.best') \g /dev/null
 SELECT app.held('8') AS of_other \gset
 SELECT cmp_ok(app.held('7'), '>=', 5::bigint, 'kpxrec holds something of the user');
 
@@ -39,7 +41,7 @@ RESET ROLE;
 SELECT is_empty('SELECT * FROM kpx.forgotten', 'nothing was forgotten so far');
 
 SELECT results_eq('SELECT * FROM kpx_forget_user(7)',
-	$$VALUES ('kpx.feedback', 2::bigint), ('kpx.consent', 1), ('kpx.dismissal', 1), ('kpx.impression', 4), ('kpx.segment_member', 1), ('kpx.slate', 1)$$, 'counts by table');
+	$$VALUES ('recommendation views', 2::bigint), ('kpx.feedback', 2), ('kpx.consent', 1), ('kpx.dismissal', 1), ('kpx.impression', 4), ('kpx.segment_member', 1), ('kpx.slate', 1)$$, 'counts by table');
 SELECT is(app.held('7'), 0::bigint, 'nothing is left');
 SELECT is_empty('SELECT * FROM kpx.feedback WHERE slate_id = ' || :slate, 'no feedback either');
 SELECT is(app.held('8'), :of_other::bigint, 'of others all is left');
@@ -64,7 +66,7 @@ SELECT is((SELECT count(*) FROM kpx.segment_member), 59::bigint, 'segments name 
 SELECT is(app.held('7'), 0::bigint, 'nothing has come back');
 
 -- text and uuid ids
-SELECT results_eq('SELECT sum(removed) FROM kpx_forget_user(''8'')', format('VALUES (%s::numeric)', :of_other + 2), 'an untyped literal is read as users'' ids are');
+SELECT results_eq('SELECT sum(removed) FROM kpx_forget_user(''8'')', format('VALUES (%s::numeric)', :of_other + 4), 'an untyped literal is read as users'' ids are');
 SELECT is(app.held('8'), 0::bigint, 'and is the same user');
 SELECT kpx_drop_module(module) FROM kpx_modules \g /dev/null
 SELECT lives_ok('SELECT kpx_forget_user(''anything''), kpx_forget_user(gen_random_uuid())', 'with no modules, any id will do');

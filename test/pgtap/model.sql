@@ -96,6 +96,7 @@ SET LOCAL kpxrec.cache_size = '1MB';
 SELECT lives_ok('SELECT app.top()', 'a small model fits into a small cache');
 INSERT INTO app.courses SELECT n FROM generate_series(1000, 6000) n;
 INSERT INTO app.enrolments SELECT 1, n FROM generate_series(1000, 6000) n;
+SET LOCAL kpxrec.min_users = 1;
 SELECT kpx_train('courses') \g /dev/null
 SELECT throws_ok('SELECT app.top()', '53200', NULL, 'a larger one is refused, with the setting to change');
 RESET kpxrec.cache_size;

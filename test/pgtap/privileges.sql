@@ -6,6 +6,7 @@ CREATE ROLE tap_shop;
 CREATE ROLE tap_videos;
 CREATE ROLE tap_nobody;
 CREATE ROLE tap_app;
+SELECT kpx_grant(r, 'train') FROM unnest(ARRAY['tap_shop', 'tap_videos', 'tap_nobody', 'tap_app']) r \g /dev/null
 CREATE SCHEMA shop;
 CREATE SCHEMA video;
 GRANT USAGE ON SCHEMA shop, video TO tap_shop, tap_videos, tap_nobody, tap_app;

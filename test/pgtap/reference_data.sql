@@ -6,7 +6,7 @@ BEGIN;
 SET client_min_messages = warning;
 \set have `test -f "$DATA_DIR/amazon_sport_phone_train.csv.gz" && echo true || echo false`
 \if :have
-SELECT plan(9);
+SELECT plan(10);
 \getenv dir DATA_DIR
 CREATE TABLE ev (module text, user_id int, item_id int);
 CREATE TABLE held_out (module text, user_id int, item_id int);
@@ -41,9 +41,14 @@ SELECT cmp_ok(abs(:same_phones - 7.65), '<', 0.8, 'the reference''s parameters: 
 SELECT cmp_ok((SELECT abs(100 * popularity - 2.30) FROM kpx_evaluate(ARRAY['sports'], params => '{"factors": 2, "iterations": 1}', held_out => 'held_out') WHERE metric = 'hit_rate@10'), '<', 0.1::float8, 'popularity, sports: 2.30');
 SELECT cmp_ok((SELECT abs(100 * popularity - 3.63) FROM kpx_evaluate(ARRAY['phones'], params => '{"factors": 2, "iterations": 1}', held_out => 'held_out') WHERE metric = 'hit_rate@10'), '<', 0.1::float8, 'popularity, phones: 3.63');
 -- What kpx_evaluate says is what kpx_recommend does.
+SET kpxrec.min_users = 1;
 SELECT kpx_train(ARRAY['sports', 'phones']) \g /dev/null
 SELECT is((SELECT round(100 * avg((h.item_id = ANY (ARRAY(SELECT r.item_id FROM kpx_recommend(h.user_id, 'sports') r)))::int), 2) FROM held_out h WHERE module = 'sports'),
 	:plain_sports, 'HR@10 counted by hand through kpx_recommend');
+-- What the floor of five users costs: items that fewer had are not recommended.
+SET kpxrec.min_users = 5;
+SELECT kpx_train(ARRAY['sports', 'phones']) \g /dev/null
+SELECT cmp_ok(hr, '>=', 0.85 * :plain_sports, 'HR@10 of sports with kpxrec.min_users = 5: ' || hr) FROM (SELECT round(100 * avg((h.item_id = ANY (ARRAY(SELECT r.item_id FROM kpx_recommend(h.user_id, 'sports') r)))::int), 2) AS hr FROM held_out h WHERE module = 'sports') f;
 SELECT * FROM finish();
 \else
 SELECT plan(1);

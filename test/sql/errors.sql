@@ -2,6 +2,7 @@
 SET client_min_messages = warning;
 CREATE EXTENSION kpxrec;
 RESET client_min_messages;
+SET kpxrec.min_users = 1; -- nine users are all there are
 CREATE SCHEMA oops;
 CREATE TABLE oops.items (id int PRIMARY KEY, title text, flag text, price text);
 CREATE TABLE oops.events (user_id int, item_id int, at text, weight text, other numeric);

@@ -12,6 +12,7 @@ sub platform
 	my ($node, $users, $items, $per_user) = @_;
 	$node->safe_psql('postgres', qq{
 		CREATE EXTENSION kpxrec;
+		SELECT kpx_grant('public', 'train'); -- roles of the tests; attack.sql is about less
 		CREATE SCHEMA app;
 		CREATE TABLE app.courses (id int PRIMARY KEY);
 		CREATE TABLE app.videos (id text PRIMARY KEY);

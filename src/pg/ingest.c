@@ -28,8 +28,6 @@
 #include "items.h"
 #include "progress.h"
 
-#define BLOCK_EVENTS (1 << 20)
-
 typedef struct EventBlock
 {
 	size_t n;
@@ -118,14 +116,14 @@ static void
 add_block(Reader *r)
 {
 	size_t event_bytes = sizeof(KpxEvent) + (r->want_times ? sizeof(uint32) : 0);
-	size_t bytes = (size_t) (r->n_blocks + 1) * BLOCK_EVENTS * event_bytes + r->map_bytes +
+	size_t bytes = (size_t) (r->n_blocks + 1) * KPX_BLOCK_EVENTS * event_bytes + r->map_bytes +
 				   kpx_idmap_bytes(r->users) + kpx_idmap_bytes(r->items) + (r->baskets ? kpx_idmap_bytes(r->baskets) : 0);
 
 	kpx_check_budget(bytes, psprintf("reading the events (" UINT64_FORMAT " so far)", r->n_events));
 	r->blocks = r->blocks ? repalloc(r->blocks, sizeof(EventBlock) * (r->n_blocks + 1)) : MemoryContextAlloc(r->context, sizeof(EventBlock));
 	r->blocks[r->n_blocks].n = 0;
-	r->blocks[r->n_blocks].events = kpx_alloc(r->context, BLOCK_EVENTS, sizeof(KpxEvent));
-	r->blocks[r->n_blocks].times = r->want_times ? kpx_alloc(r->context, BLOCK_EVENTS, sizeof(uint32)) : NULL;
+	r->blocks[r->n_blocks].events = kpx_alloc(r->context, KPX_BLOCK_EVENTS, sizeof(KpxEvent));
+	r->blocks[r->n_blocks].times = r->want_times ? kpx_alloc(r->context, KPX_BLOCK_EVENTS, sizeof(uint32)) : NULL;
 	r->n_blocks++;
 }
 
@@ -279,7 +277,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	if (r->baskets)
 		user = basket_of(r, user, last.at);
 	last.item = row_index(r->items, r->item_kind, r->item_type, slot->tts_values[1], r->want_last ? &last.tie : NULL);
-	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == BLOCK_EVENTS)
+	if (r->n_blocks == 0 || r->blocks[r->n_blocks - 1].n == KPX_BLOCK_EVENTS)
 		add_block(r);
 	block = &r->blocks[r->n_blocks - 1];
 	if (block->times)

@@ -14,6 +14,7 @@
 struct KpxIdMap;
 
 #define KPX_NO_ITEM PG_UINT32_MAX
+#define KPX_BLOCK_EVENTS (1 << 20) /* memory for events is taken for so many at a time */
 
 /* Times of the events that were read, those without one or of the future left out. */
 typedef struct KpxWindow

@@ -49,5 +49,5 @@ popular_reason(KpxRequest *q, KpxTaste *taste, void *note, uint32 item)
 static const KpxScorer model_scorer = {"model", NULL, model_score, model_reason};
 static const KpxScorer popular_scorer = {"popular", NULL, popular_score, popular_reason};
 
-const KpxScorer *const kpx_scorers[] = {&model_scorer, &kpx_rules_scorer, &kpx_segment_scorer, &popular_scorer, NULL};
+const KpxScorer *const kpx_scorers[] = {&model_scorer, &kpx_rules_scorer, &kpx_segment_scorer, &kpx_trending_scorer, &popular_scorer, NULL};
 StaticAssertDecl(lengthof(kpx_scorers) - 1 <= KPX_MAX_SCORERS, "statistics have room for every scorer");

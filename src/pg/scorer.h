@@ -7,7 +7,7 @@
  * popularity. Scores of different scorers are not comparable; their order is.
  *
  * To add one: write a KpxScorer in the room it belongs to and put it into kpx_scorers
- * (scorer.c), at its place in the order: model, rules, segment, popular.
+ * (scorer.c), at its place in the order: model, rules, segment, trending, popular.
  */
 #ifndef KPX_SCORER_H
 #define KPX_SCORER_H
@@ -40,6 +40,7 @@ typedef struct KpxScorer
 /* Of other rooms. */
 extern const KpxScorer kpx_rules_scorer;
 extern const KpxScorer kpx_segment_scorer;
+extern const KpxScorer kpx_trending_scorer;
 
 /* In order; ends with NULL. */
 extern const KpxScorer *const kpx_scorers[];

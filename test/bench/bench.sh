@@ -170,6 +170,7 @@ echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head
 [ -z "${SIMULATE:-}" ] || { . test/bench/simulate.sh; simulating "$SIMULATE"; cluster_stop; exit; }
 row "what" "figure" "how"
 echo "|---|---:|---|"
+[ -z "${ESTIMATE:-}" ] || { . test/bench/estimate.sh; estimates; cluster_stop; exit; }
 [ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
 limits || exit 1
 . test/bench/rules.sh

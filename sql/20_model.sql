@@ -23,7 +23,7 @@ CREATE TABLE kpx.model (
 );
 COMMENT ON TABLE kpx.model IS 'trained models: one row a training run';
 COMMENT ON COLUMN kpx.model.metrics IS 'what it reached on held-out events, where that was measured';
-COMMENT ON COLUMN kpx.model.refreshed_at IS 'when kpx_refresh_items last added items';
+COMMENT ON COLUMN kpx.model.refreshed_at IS 'when kpx_refresh_items or kpx_update_items last changed it';
 
 -- Which modules a model spans, in the order of their items inside it. No foreign key
 -- to kpx.module: a model outlives a module that was dropped.
@@ -195,7 +195,7 @@ COMMENT ON COLUMN @extschema@.kpx_models.bytes IS 'of its numbers, as they are s
 COMMENT ON COLUMN @extschema@.kpx_models.size IS 'bytes in words';
 COMMENT ON COLUMN @extschema@.kpx_models.owner IS 'who trained it';
 COMMENT ON COLUMN @extschema@.kpx_models.created_at IS 'when training ended';
-COMMENT ON COLUMN @extschema@.kpx_models.refreshed_at IS 'when kpx_refresh_items last added items; NULL: never';
+COMMENT ON COLUMN @extschema@.kpx_models.refreshed_at IS 'when kpx_refresh_items or kpx_update_items last changed it; NULL: never';
 
 CREATE VIEW @extschema@.kpx_modules WITH (security_barrier) AS
 SELECT m.name AS module, m.items_name AS items, m.item_id, m.title, m.text_columns, m.category, m.price, m.available,

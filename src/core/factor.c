@@ -407,6 +407,23 @@ kpx_gram_basis(int factors, double *gram, double *workspace, float *diagonal, fl
 }
 
 void
+kpx_gram_turn(int factors, const float *basis, double *gram, double *workspace)
+{
+	size_t ld = kpx_ld(factors);
+	size_t d = (size_t) factors;
+	double *turn = workspace;
+	double *half = workspace + d * d;
+
+	for (size_t i = 0; i < d; i++)
+		for (size_t k = 0; k < d; k++)
+			turn[i * d + k] = basis[i * ld + k];
+	cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, factors, factors, factors, 1.0, turn, factors, gram, factors,
+				0.0, half, factors);
+	cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, factors, factors, factors, 1.0, half, factors, turn, factors,
+				0.0, gram, factors);
+}
+
+void
 kpx_rotate_rows(int factors, const float *basis, size_t rows_begin, size_t rows_end, float *scratch, float *matrix)
 {
 	size_t ld = kpx_ld(factors);

@@ -109,6 +109,9 @@ extern KpxStatus kpx_gram_basis(int factors, double *gram, double *workspace, fl
 extern KpxStatus kpx_gram_basis_step(int step, int factors, double *gram, double *workspace, float *diagonal,
 									 float *basis);
 
+/* gram (double[factors * factors], symmetric) := basis gram basis'. workspace: 2 * factors * factors doubles. */
+extern void kpx_gram_turn(int factors, const float *basis, double *gram, double *workspace);
+
 /* matrix rows [rows_begin, rows_end) := row . basis'. scratch: KPX_ROTATE_ROWS * kpx_ld floats. */
 #define KPX_ROTATE_ROWS 256
 extern void kpx_rotate_rows(int factors, const float *basis, size_t rows_begin, size_t rows_end,

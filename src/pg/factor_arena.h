@@ -71,6 +71,7 @@ typedef struct KpxFactorProcess
 	void *workspace;
 	float *scratch;
 	double *gram; /* leader */
+	float *user_diagonal; /* leader: the users' Gram matrix where the items were solved last */
 	double *basis_workspace; /* leader */
 } KpxFactorProcess;
 

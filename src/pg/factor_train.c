@@ -224,6 +224,7 @@ leader_loss(KpxFactorProcess *p)
 	for (uint64 c = 0; c < s->items.n_chunks; c++)
 		loss += items[c].objective;
 	s->loss = loss;
+	memcpy(p->user_diagonal, kpx_factor_at(p, s->diagonal), s->ld * sizeof(float));
 	s->done++;
 	s->stop = s->done >= s->iterations ||
 			  (s->tolerance > 0 && s->done > 1 && before - loss < s->tolerance * before);
@@ -258,6 +259,7 @@ prepare(KpxFactorProcess *p)
 	if (p->leader)
 	{
 		p->gram = kpx_alloc(CurrentMemoryContext, (size_t) factors * factors, sizeof(double));
+		p->user_diagonal = kpx_alloc(CurrentMemoryContext, ld, sizeof(float));
 		p->basis_workspace = kpx_alloc(CurrentMemoryContext, kpx_gram_basis_workspace(factors), sizeof(double));
 	}
 }
@@ -336,15 +338,38 @@ iterate_together(KpxFactorProcess *p, dsm_segment *segment, int workers)
 
 /* ------------------------------------------------------------ the result */
 
+/* The users' Gram matrix: diagonal where the items were solved last, then turned with the items. */
+static void
+put_user_gram(const KpxFactorProcess *p, float *to)
+{
+	const KpxFactorRun *s = p->shared;
+	size_t d = (size_t) s->factors;
+	double *workspace = kpx_alloc(CurrentMemoryContext, 2 * d * d, sizeof(double));
+
+	memset(p->gram, 0, d * d * sizeof(double));
+	for (size_t k = 0; k < d; k++)
+		p->gram[k * d + k] = p->user_diagonal[k];
+	kpx_gram_turn(s->factors, kpx_factor_at(p, s->basis), p->gram, workspace);
+	for (size_t k = 0; k < d * d; k++)
+		to[k] = (float) p->gram[k];
+	pfree(workspace);
+}
+
 static void
 make_part(const KpxFactorProcess *p, KpxFit *fit)
 {
+	float *blanks;
+
 	const KpxFactorRun *s = p->shared;
 	KpxFixed numbers = {s->factors, NULL, NULL, s->unobserved_weight, s->unobserved_items, s->regularization};
 	KpxFixed *to = kpx_ials_part(fit, &numbers);
 
 	memcpy((float *) to->matrix, kpx_factor_at(p, s->items.matrix), s->items.rows * s->ld * sizeof(float));
 	memcpy((float *) to->gram, kpx_factor_at(p, s->diagonal), s->factors * sizeof(float));
+	put_user_gram(p, kpx_part_array(&fit->model->part[fit->part], "user_gram"));
+	blanks = kpx_part_array(&fit->model->part[fit->part], "blanks");
+	for (int m = 0; m < s->n_modules; m++)
+		blanks[m] = (float) s->unobserved[m];
 	fit->iterations += s->done;
 	fit->loss = s->loss;
 }

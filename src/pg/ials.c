@@ -2,8 +2,10 @@
  * ials.c
  *	  Algorithm "ials": implicit ALS; factor_train.c trains it, core/factor.h has the equations.
  *
- * Numbers: factors, regularization, unobserved weight, unobserved rows. Arrays: factors
- * (items x factors), gram (the diagonal). A taste is a vector of factors.
+ * Numbers: factors, regularization, unobserved weight, unobserved rows, users. Arrays: factors
+ * (items x factors), gram (the diagonal); and what kpx_update_items needs: user_gram (of the users'
+ * vectors, factors x factors, in the same basis), blanks (unobserved weight of each module). A taste is a
+ * vector of factors.
  */
 #include "algorithm.h"
 
@@ -19,6 +21,7 @@ enum
 	REGULARIZATION,
 	UNOBSERVED,
 	UNOBSERVED_ROWS,
+	USERS,
 	N_NUMBERS
 };
 
@@ -34,7 +37,7 @@ static const KpxParamSpec specs[] = {
 KpxFixed *
 kpx_ials_part(KpxFit *fit, const KpxFixed *fixed)
 {
-	double number[N_NUMBERS] = {fixed->factors, fixed->regularization, fixed->unobserved, fixed->unobserved_rows};
+	double number[N_NUMBERS] = {fixed->factors, fixed->regularization, fixed->unobserved, fixed->unobserved_rows, fit->data->users};
 	KpxPart *part = kpx_part_add(fit, &kpx_ials, number, N_NUMBERS);
 	KpxFixed *own = palloc(sizeof(KpxFixed));
 
@@ -52,7 +55,9 @@ shape(const KpxModel *model, KpxPart *part)
 	if (part->n_numbers != N_NUMBERS || !(factors >= 1 && factors <= KPX_MAX_FACTORS) || factors != rint(factors))
 		return false;
 	return kpx_part_declare(part, "factors", KPX_BLOCK_FACTORS, model->items, (uint32) factors) &&
-		   kpx_part_declare(part, "gram", KPX_BLOCK_GRAM, 1, (uint32) factors);
+		   kpx_part_declare(part, "gram", KPX_BLOCK_GRAM, 1, (uint32) factors) &&
+		   kpx_part_declare(part, "user_gram", KPX_BLOCK_FLOATS, (uint64) factors, (uint32) factors) &&
+		   kpx_part_declare(part, "blanks", KPX_BLOCK_FLOATS, (uint64) model->n_modules, 1);
 }
 
 static bool
@@ -72,7 +77,7 @@ open_part(KpxModel *model, int number)
 	fixed->unobserved = part->number[UNOBSERVED];
 	fixed->unobserved_rows = part->number[UNOBSERVED_ROWS];
 	part->derived = fixed;
-	return fixed->regularization > 0 && fixed->unobserved > 0 && fixed->unobserved_rows >= 0;
+	return fixed->regularization > 0 && fixed->unobserved > 0 && fixed->unobserved_rows >= 0 && part->number[USERS] >= 0;
 }
 
 /* Multiply-adds between looks at interrupts: a few milliseconds. */

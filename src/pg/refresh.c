@@ -19,19 +19,8 @@
 #include "factor.h"
 #include "hybrid.h"
 #include "items.h"
+#include "refresh.h"
 #include "registry.h"
-
-typedef struct Refresh
-{
-	KpxRegistry *registry;
-	const KpxModel *old;
-	KpxModel *model; /* the new one */
-	KpxIds *fresh; /* [n_modules]: ids of new items */
-	uint32 *fresh_base; /* [n_modules + 1] */
-	KpxModule **modules; /* [n_modules]: registered, or NULL */
-	uint32 *place; /* [old->items]: where an item went */
-	uint32 *fresh_place; /* [new items] */
-} Refresh;
 
 /* Locks the model's row against others who refresh or drop it. */
 static void
@@ -104,7 +93,7 @@ merge_ids(const KpxIds *old, const KpxIds *fresh, uint32 base, uint32 *place, ui
 
 /* The new model without parts. */
 static void
-make_model(Refresh *r)
+make_model(KpxRefresh *r)
 {
 	const KpxModel *old = r->old;
 	KpxModel *model = palloc0(sizeof(KpxModel));
@@ -134,7 +123,7 @@ make_model(Refresh *r)
 
 /* Rows of links by item: those of old items in their new places, none of new ones. */
 static void
-copy_offsets(const Refresh *r, const KpxArray *from, KpxArray *to)
+copy_offsets(const KpxRefresh *r, const KpxArray *from, KpxArray *to)
 {
 	const uint64 *old = from->data;
 	uint64 *offset = to->data;
@@ -148,7 +137,7 @@ copy_offsets(const Refresh *r, const KpxArray *from, KpxArray *to)
 
 /* Copies an array; one with a row an item has its rows put in their new places, and items are named by these. */
 static void
-copy_array(const Refresh *r, const KpxArray *from, KpxArray *to)
+copy_array(const KpxRefresh *r, const KpxArray *from, KpxArray *to)
 {
 	size_t row = from->ld * kpx_block_element(from->kind);
 
@@ -165,7 +154,7 @@ copy_array(const Refresh *r, const KpxArray *from, KpxArray *to)
 }
 
 static void
-copy_part(const Refresh *r, int p)
+copy_part(const KpxRefresh *r, int p)
 {
 	const KpxPart *from = &r->old->part[p];
 	double number[KPX_PART_NUMBERS];
@@ -180,7 +169,7 @@ copy_part(const Refresh *r, int p)
 
 /* New items' content vectors, and, of a hybrid model, their factors. */
 static void
-fill_new(Refresh *r, int content)
+fill_new(KpxRefresh *r, int content)
 {
 	uint32 n = r->fresh_base[r->old->n_modules];
 	int p = kpx_content_dim(r->old, content);
@@ -194,60 +183,75 @@ fill_new(Refresh *r, int content)
 		kpx_hybrid_add_items(r->model, r->fresh_place, n);
 }
 
-static void
-find_new(Refresh *r)
+void
+kpx_refresh_extend(KpxRefresh *r)
 {
-	const KpxModel *old = r->old;
+	make_model(r);
+	for (int p = 0; p < r->old->n_parts; p++)
+		copy_part(r, p);
+}
 
-	r->fresh = palloc0(sizeof(KpxIds) * old->n_modules);
-	r->fresh_base = palloc0(sizeof(uint32) * (old->n_modules + 1));
-	r->modules = palloc0(sizeof(KpxModule *) * old->n_modules);
-	for (int m = 0; m < old->n_modules; m++)
+void
+kpx_refresh_count(KpxRefresh *r, int m)
+{
+	if ((uint64) r->old->items + r->fresh_base[m] + r->fresh[m].n >= PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("more than %d items", PG_INT32_MAX - 1)));
+	r->fresh_base[m + 1] = r->fresh_base[m] + (uint32) r->fresh[m].n;
+}
+
+KpxRefresh
+kpx_refresh_begin(const KpxModule *module)
+{
+	KpxRefresh r = {0};
+	int64 id = module->active_model;
+
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no active model", module->name), errhint("Train one with kpx_train.")));
+	kpx_require_owner(kpx_model_owner(id), "model", psprintf(INT64_FORMAT, id));
+	lock_model(id);
+	r.registry = kpx_registry(); /* again: what others did while we waited */
+	r.old = kpx_model(r.registry, id);
+	r.fresh = palloc0(sizeof(KpxIds) * r.old->n_modules);
+	r.fresh_base = palloc0(sizeof(uint32) * (r.old->n_modules + 1));
+	r.modules = palloc0(sizeof(KpxModule *) * r.old->n_modules);
+	for (int m = 0; m < r.old->n_modules; m++)
 	{
-		KpxModule *module = kpx_find_module_by_id(r->registry, old->modules[m].module_id);
+		KpxModule *registered = kpx_find_module_by_id(r.registry, r.old->modules[m].module_id);
 
-		r->fresh[m].kind = old->modules[m].ids.kind;
+		r.fresh[m].kind = r.old->modules[m].ids.kind;
 		/* A module that is registered no more gets no items, but its place. */
-		r->modules[m] = module ? module : palloc0(sizeof(KpxModule));
-		if (module)
-			r->fresh[m] = new_ids(module, &old->modules[m]);
-		if ((uint64) old->items + r->fresh_base[m] + r->fresh[m].n >= PG_INT32_MAX)
-			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("more than %d items", PG_INT32_MAX - 1)));
-		r->fresh_base[m + 1] = r->fresh_base[m] + (uint32) r->fresh[m].n;
+		r.modules[m] = registered ? registered : palloc0(sizeof(KpxModule));
 	}
+	return r;
 }
 
 PG_FUNCTION_INFO_V1(kpx_refresh_items);
 Datum
 kpx_refresh_items(PG_FUNCTION_ARGS)
 {
-	KpxModule *module = kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	int64 id = module->active_model;
-	Refresh r = {0};
+	KpxRefresh r;
 	int content;
 
 	PreventCommandIfReadOnly("kpx_refresh_items()");
-	if (id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("module \"%s\" has no active model", module->name), errhint("Train one with kpx_train.")));
-	kpx_require_owner(kpx_model(kpx_registry(), id)->owner, "model", psprintf(INT64_FORMAT, id));
-	lock_model(id);
-	r.registry = kpx_registry(); /* again: what others did while we waited */
-	r.old = kpx_model(r.registry, id);
+	r = kpx_refresh_begin(kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	content = kpx_content_part(r.old);
 	if (content < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("model " INT64_FORMAT " does not know its items by content", id),
+				 errmsg("model " INT64_FORMAT " does not know its items by content", r.old->id),
 				 errdetail("Nothing could be said of items that came after training."),
 				 errhint("Train with algorithm => 'hybrid' or 'content'.")));
-	find_new(&r);
+	for (int m = 0; m < r.old->n_modules; m++)
+	{
+		if (OidIsValid(r.modules[m]->items))
+			r.fresh[m] = new_ids(r.modules[m], &r.old->modules[m]);
+		kpx_refresh_count(&r, m);
+	}
 	if (r.fresh_base[r.old->n_modules] > 0)
 	{
-		make_model(&r);
-		for (int p = 0; p < r.old->n_parts; p++)
-			copy_part(&r, p);
+		kpx_refresh_extend(&r);
 		fill_new(&r, content);
 		kpx_model_replace(r.model);
 	}

@@ -171,6 +171,7 @@ echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head
 row "what" "figure" "how"
 echo "|---|---:|---|"
 [ -z "${ESTIMATE:-}" ] || { . test/bench/estimate.sh; estimates; cluster_stop; exit; }
+[ -z "${UPDATE:-}" ] || { $PSQL -f test/bench/update.sql; cluster_stop; exit; }
 [ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
 limits || exit 1
 . test/bench/rules.sh

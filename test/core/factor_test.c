@@ -494,6 +494,44 @@ test_init(void)
 	free(b);
 }
 
+/* Rows of a matrix are replaced: its Gram matrix corrected by them, turned, is that of the new rows turned. */
+static void
+test_replaced_rows(int d)
+{
+	enum
+	{
+		ROWS = 60,
+		REPLACED = 7
+	};
+	size_t ld = kpx_ld(d);
+	size_t dd = (size_t) (d * d);
+	Side side = make_side(d, 11);
+	float *matrix = test_alloc(ROWS * ld * sizeof(float));
+	float *other = test_alloc(REPLACED * ld * sizeof(float));
+	float *scratch = test_alloc(((size_t) d + KPX_ROTATE_ROWS) * ld * sizeof(float));
+	double *gram = calloc(dd, sizeof(double));
+	double *work = test_alloc(2 * dd * sizeof(double));
+
+	kpx_init_rows(d, 5, 0, ROWS, matrix);
+	kpx_init_rows(d, 6, 0, REPLACED, other);
+	kpx_gram_add(d, matrix, 0, ROWS, 0.5, scratch, gram);
+	kpx_gram_add(d, matrix, 10, 10 + REPLACED, -0.5, scratch, gram);
+	kpx_gram_add(d, other, 0, REPLACED, 0.5, scratch, gram);
+	memcpy(matrix + 10 * ld, other, REPLACED * ld * sizeof(float));
+	kpx_gram_turn(d, side.basis, gram, work);
+	kpx_rotate_rows(d, side.basis, 0, ROWS, scratch, matrix);
+	for (int i = 0; i < d; i++)
+		for (int k = 0; k < d; k++)
+		{
+			double brute = 0;
+
+			for (size_t row = 0; row < ROWS; row++)
+				brute += 0.5 * matrix[row * ld + (size_t) i] * matrix[row * ld + (size_t) k];
+			CHECK_NEAR(gram[i * d + k], brute, 1e-5);
+		}
+	free(gram);
+}
+
 int
 main(void)
 {
@@ -505,6 +543,7 @@ main(void)
 		test_gram_identities(sizes[i]);
 		test_rows(sizes[i]);
 		test_contributions(sizes[i]);
+		test_replaced_rows(sizes[i]);
 	}
 	test_loss_decreases();
 	test_refusals();

@@ -19,7 +19,7 @@ SELECT is_empty($$SELECT signature FROM members WHERE prosecdef AND NOT coalesce
 SELECT is_empty($$SELECT signature FROM members WHERE prokind <> 'a' AND prosqlbody IS NULL AND prolang NOT IN (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'all functions are C, or SQL bound when created');
 -- volatility and parallel safety
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
-	ARRAY['kpx_rollback', 'kpx_retain', 'kpx_set_traffic', 'kpx_import_model', 'kpx_refresh_trending', 'kpx_train_estimate',
+	ARRAY['kpx_rollback', 'kpx_retain', 'kpx_set_traffic', 'kpx_import_model', 'kpx_refresh_trending', 'kpx_train_estimate', 'kpx_update_items',
 		'kpx_cluster', 'kpx_drop_segments', 'kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
 		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_publish', 'kpx_grant', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'kpx_schedule', 'kpx_alter_job', 'kpx_unschedule', 'kpx_run_now', 'kpx_pause', 'kpx_resume',

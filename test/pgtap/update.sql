@@ -1,0 +1,65 @@
+-- update: items with new events, and new items, between trainings.
+BEGIN;
+SELECT plan(27);
+\ir fixture.psql
+SELECT model FROM kpx_train(ARRAY['courses', 'products'], params => app.small(), name => 'm') \gset
+CREATE FUNCTION app.scores(u bigint, module text) RETURNS SETOF real LANGUAGE sql AS $$SELECT score FROM kpx_recommend($1, $2, 30, keep_seen => true) ORDER BY item_id$$;
+CREATE TABLE app.before AS SELECT u, s, row_number() OVER () AS n FROM generate_series(1::bigint, 9) u, app.scores(u, 'products') s;
+
+-- nothing new
+SELECT results_eq($$SELECT model, events, users, items_updated, items_added FROM kpx_update_items('courses')$$, format('VALUES (%s::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint)', :model), 'no news, nothing to do');
+SELECT is((SELECT refreshed_at FROM kpx_models), NULL, 'and nothing is written');
+
+-- a new course that the first group takes to, and one more event of an old one
+INSERT INTO app.courses VALUES (31, 'new');
+INSERT INTO app.enrolments SELECT u, 31, '2026-03-01 00:00+00' FROM generate_series(3, 36, 3) u;
+INSERT INTO app.enrolments VALUES (1, 2, '2026-03-01 00:00+00');
+SELECT results_eq($$SELECT events, items_updated, items_added FROM kpx_update_items('courses')$$, 'VALUES (13::bigint, 1::bigint, 1::bigint)', 'one item is new, one has a new event');
+SELECT results_eq('SELECT newest_event, items FROM kpx_models', $$VALUES ('2026-03-01 00:00+00'::timestamptz, 61::bigint)$$, 'the model has seen them');
+SELECT isnt((SELECT refreshed_at FROM kpx_models), NULL, 'and says when');
+SELECT is((SELECT rank FROM kpx_recommend(45::bigint, 'courses', 30) WHERE item_id = 31) <= 5, true, 'somebody of the group is offered the new course');
+SELECT ok(kpx_score(46::bigint, 'courses', 31) < 0.3 * kpx_score(45::bigint, 'courses', 31), 'somebody of another much less');
+SELECT matches((SELECT reason FROM kpx_recommend(45::bigint, 'courses', 30) WHERE item_id = 31), '/', 'by the model');
+SELECT ok((SELECT avg(abs(b.s - s.s)) < 0.1 FROM app.before b JOIN (SELECT s, row_number() OVER () AS n FROM generate_series(1::bigint, 9) u, app.scores(u, 'products') s) s USING (n)), 'scores of what has no news hardly move');
+SELECT is_empty($$SELECT * FROM kpx_update_items('courses') WHERE events <> 0 OR items_updated <> 0$$, 'again: no news');
+
+-- the Gram matrix that answers rely on is that of the vectors
+SELECT ok((WITH f AS (SELECT factors FROM kpx_item_factors('courses') UNION ALL SELECT factors FROM kpx_item_factors('products')),
+	g AS (SELECT i, j, sum(factors[i] * factors[j]) AS g FROM f, generate_series(1, 6) i, generate_series(1, 6) j GROUP BY 1, 2)
+	SELECT max(abs(g)) FILTER (WHERE i <> j) < 1e-4 * max(g) AND bool_and(g >= 0) FILTER (WHERE i = j) FROM g), 'the items'' Gram matrix is diagonal');
+SELECT ok((SELECT abs(sum(contribution) - max(s)) < 1e-4 FROM kpx_explain(45::bigint, 'courses', 31) e, (SELECT kpx_score(45::bigint, 'courses', 31) AS s) s), 'and an explanation sums to the score');
+
+-- as training would: the same events trained on, and what the update made of them, order items alike
+SELECT model AS again FROM kpx_train(ARRAY['courses', 'products'], params => app.small() || '{"iterations": 30}', activate => false) \gset
+SELECT ok((SELECT avg(c) > 0.9 FROM (SELECT corr(a.score, b.score) AS c FROM generate_series(1::bigint, 60) u, kpx_recommend(u, 'courses', 31, keep_seen => true) a
+	JOIN LATERAL kpx_recommend(u, 'courses', 31, keep_seen => true, model => :again) b ON b.item_id = a.item_id GROUP BY u) x), 'scores go with those of a training on the same events');
+
+-- how much must be new
+SAVEPOINT s;
+INSERT INTO app.orders VALUES (2, 5, '2026-03-02 00:00+00');
+SELECT results_eq($$SELECT events, items_updated FROM kpx_update_items('courses', growth => 0.9)$$, 'VALUES (1::bigint, 0::bigint)', 'an item that has hardly grown stays');
+SELECT results_eq($$SELECT events, items_updated FROM kpx_update_items('courses', growth => 0)$$, 'VALUES (1::bigint, 1::bigint)', 'unless it is wanted; all modules of the model are looked at');
+INSERT INTO app.orders VALUES (3, 6, '2026-03-02 00:00+00');
+SELECT results_eq($$SELECT events, items_updated FROM kpx_update_items('products', growth => 0)$$, 'VALUES (2::bigint, 2::bigint)', 'one more of the very same time is noticed');
+INSERT INTO app.orders VALUES (3, 7, '2026-02-15 00:00+00');
+SELECT is((SELECT events FROM kpx_update_items('products', growth => 0)), 0::bigint, 'a late one is not');
+SELECT cmp_ok((SELECT events FROM kpx_update_items('products', growth => 0, since => '2026-02-14 00:00+00')), '>=', 1::bigint, 'unless one looks further back');
+INSERT INTO app.orders VALUES (777, 8, '2026-03-03 00:00+00'), (3, 9, now() + interval '1 day');
+SELECT results_eq($$SELECT events, users > 1 FROM kpx_update_items('products', growth => 0)$$, 'VALUES (1::bigint, true)', 'somebody new; the future waits');
+SELECT ok((SELECT bool_and(score <> 'NaN') FROM kpx_recommend(777::bigint, 'products', 30)), 'who is answered');
+ROLLBACK TO s;
+
+-- who and what
+SELECT throws_ok($$SELECT kpx_update_items('videos')$$, '55000', NULL, 'no active model');
+SELECT throws_ok($$SELECT kpx_update_items(NULL)$$, '22004', NULL, 'NULL');
+SELECT throws_ok($$SELECT kpx_update_items('nothing')$$, '42704', NULL, 'no such module');
+SELECT throws_ok($$SELECT kpx_update_items('courses', growth => -1)$$, '22023', NULL, 'growth below zero');
+SELECT kpx_train('videos', 'itemknn') \g /dev/null
+SELECT throws_ok($$SELECT kpx_update_items('videos')$$, '55000', NULL, 'an algorithm that cannot');
+SELECT lives_ok($$SELECT kpx_import_model(kpx_export_model((SELECT active_model FROM kpx_modules WHERE module = 'courses')))$$, 'an updated model travels');
+CREATE ROLE kpx_test_stranger;
+SET LOCAL ROLE kpx_test_stranger;
+SELECT throws_ok($$SELECT kpx_update_items('courses')$$, '42501', NULL, 'for its owner');
+RESET ROLE;
+SELECT * FROM finish();
+ROLLBACK;

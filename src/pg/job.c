@@ -139,17 +139,19 @@ one_number(const char *sql, int n, Oid *types, Datum *values, const char *nulls)
 	return null ? 0 : number;
 }
 
-/* Its next slot counts from now: the anchor of a new or changed schedule. */
+/* The anchor of a new or changed schedule: its first at, or now; changed, now is not a slot. */
 static void
-set_anchor(int32 id)
+set_anchor(int32 id, bool changed)
 {
 	KpxJob *job = kpx_job_load(id);
 	TimestampTz now = GetCurrentTimestamp();
-	Oid types[] = {INT4OID, TIMESTAMPTZOID};
-	Datum values[] = {Int32GetDatum(id), 0};
+	bool timed = job->at >= 0 && job->at < KPX_DAY;
+	Oid types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum values[] = {Int32GetDatum(id), 0, TimestampTzGetDatum(now)};
 
-	values[1] = TimestampTzGetDatum(job->at >= 0 && job->at < KPX_DAY ? kpx_time_of_day_after(kpx_zone(job->time_zone), job->at, now) : now);
-	(void) one_number("UPDATE kpx.job SET anchor = $2, last_slot = NULL, retry_at = NULL WHERE id = $1 RETURNING id", 2, types, values, NULL);
+	values[1] = TimestampTzGetDatum(timed ? kpx_time_of_day_after(kpx_zone(job->time_zone), job->at, now) : now);
+	(void) one_number("UPDATE kpx.job SET anchor = $2, last_slot = $3, retry_at = NULL WHERE id = $1 RETURNING id", 3, types, values,
+					  changed && !timed ? NULL : "  n");
 }
 
 static Interval *
@@ -225,7 +227,7 @@ kpx_schedule(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("job \"%s\" exists already", name),
 				 errhint("Change it with kpx_alter_job, or delete it with kpx_unschedule.")));
 	CommandCounterIncrement();
-	set_anchor(id);
+	set_anchor(id, false);
 	CommandCounterIncrement();
 	check_job(id);
 	PG_RETURN_INT32(id);
@@ -382,7 +384,7 @@ kpx_alter_job(PG_FUNCTION_ARGS)
 					  2, types, values, NULL);
 	CommandCounterIncrement();
 	if (schedule)
-		set_anchor(id);
+		set_anchor(id, true);
 	CommandCounterIncrement();
 	check_job(id);
 	PG_RETURN_VOID();

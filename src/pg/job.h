@@ -72,7 +72,7 @@ typedef struct KpxOutcome
 } KpxOutcome;
 
 /* All of these run in the caller's transaction, as the extension's owner, and take a snapshot themselves. */
-extern KpxJob *kpx_jobs_load(int *n); /* by id */
+extern KpxJob *kpx_jobs_load(int *n); /* by when they are due */
 extern KpxJob *kpx_job_load(int32 id); /* NULL when it is gone */
 extern void kpx_job_set_next_start(int32 id, TimestampTz start); /* 0 = none */
 extern void kpx_job_pass_over(int32 id, TimestampTz slot, int64 slots); /* counts them as skipped */

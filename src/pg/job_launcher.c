@@ -190,7 +190,10 @@ start_due(MemoryContext context, bool *short_of_workers)
 		}
 		result = start_scheduler(database, context);
 		if (result == THERE)
-			return 100;
+		{
+			look_again = now + USECS_PER_SEC / 10;
+			break;
+		}
 		kpx_launcher_defer(database, now + RETRY_SECONDS * USECS_PER_SEC);
 		if (result == NO_ROOM && !*short_of_workers)
 			ereport(WARNING,

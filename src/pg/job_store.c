@@ -145,7 +145,8 @@ load(const char *sql, int nargs, Datum *values, int *n)
 KpxJob *
 kpx_jobs_load(int *n)
 {
-	return load("SELECT " JOB_COLUMNS " FROM kpx.job ORDER BY id", 0, NULL, n);
+	/* Those that wait longest first, lest one that is always due keep others from running. */
+	return load("SELECT " JOB_COLUMNS " FROM kpx.job ORDER BY least(next_start, retry_at), id", 0, NULL, n);
 }
 
 KpxJob *

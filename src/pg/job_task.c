@@ -30,6 +30,8 @@ static const Task tasks[] = {
 	{"train ranker", "kpx_train_ranker"},
 	{"attribute", "kpx_attribute"},
 	{"refresh items", "kpx_refresh_items"},
+	{"update items", "kpx_update_items"},
+	{"refresh trending", "kpx_refresh_trending"},
 	{"refresh recommendations", "kpx_refresh_recommendations"},
 	{"refresh segments", "kpx_cluster"},
 	{"mine rules", "kpx_mine_rules"},

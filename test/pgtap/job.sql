@@ -1,6 +1,6 @@
 -- job: what can be scheduled, what it refuses. Jobs that run are in test/t.
 BEGIN;
-SELECT plan(40);
+SELECT plan(41);
 \ir fixture.psql
 CREATE ROLE job_owner LOGIN;
 CREATE ROLE job_other LOGIN;
@@ -28,7 +28,7 @@ SELECT is(pg_temp.hint(c.sql), c.hint, c.sql) FROM (VALUES
 	 $$Or have pg_cron do it: SELECT cron.schedule('n', '0 3 1 * *', 'SELECT * FROM public.kpx_expire_impressions(older_than => ''1 year'')');$$)) c(sql, hint);
 SELECT throws_ok($$SELECT kpx_run_now('n')$$, '55000', NULL, 'kpx_run_now likewise');
 SELECT is(kpx_resume(), 0, 'kpx_resume works without');
-SELECT pass('preloaded only') FROM generate_series(1, 31);
+SELECT pass('preloaded only') FROM generate_series(1, 32);
 \endif
 
 \if :preloaded
@@ -68,6 +68,8 @@ SELECT throws_ok(c.sql, c.code, c.message, c.sql) FROM (VALUES
 SELECT kpx_alter_job('nightly', '{"at": "04:00", "until": null, "max_runtime": "1 hour", "max_retries": null}');
 SELECT is((SELECT (at, until, max_runtime, max_retries, next_start AT TIME ZONE 'Europe/Berlin')::text ~ '^\(04:00:00,,01:00:00,,"\d+-\d+-\d+ 04:00:00"\)$' FROM kpx_jobs), true,
 	'kpx_alter_job changes what it is given, null takes away');
+SELECT kpx_alter_job('nightly', '{"at": null, "every": "3 hours"}');
+SELECT is((SELECT next_start - now() BETWEEN '2 hours' AND '3 hours 1 minute' FROM kpx_jobs), true, 'a changed schedule without at starts a period on');
 SELECT kpx_pause('nightly');
 SELECT is((SELECT status || next_start::text FROM kpx_jobs), NULL, 'a paused job has no next start');
 SELECT is((SELECT paused_because ~ 'kpx_pause' FROM kpx_jobs), true, 'and says why');

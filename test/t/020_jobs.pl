@@ -81,7 +81,7 @@ is($node->safe_psql('postgres', "SELECT max(started_at) - min(started_at) BETWEE
 is($node->safe_psql('postgres', "SELECT status FROM kpx_jobs WHERE job = 'retried'"), 'waiting', 'then no more');
 
 # what is poisoned stops by itself, not the others
-$node->safe_psql('postgres', q{CREATE ROLE gone LOGIN; CREATE ROLE locked LOGIN; CREATE ROLE outside LOGIN; GRANT EXECUTE ON FUNCTION kpx_schedule TO gone, locked, outside});
+$node->safe_psql('postgres', q{CREATE ROLE gone LOGIN; CREATE ROLE locked LOGIN; CREATE ROLE outside LOGIN; SELECT kpx_grant(r, 'train') FROM unnest('{gone,locked,outside}'::name[]) r});
 foreach my $role (qw(gone locked outside))
 {
 	$node->safe_psql('postgres', "SELECT kpx_schedule('of $role', 'attribute', every => '1 second')", extra_params => [ '-U', $role ]);

@@ -49,7 +49,7 @@ diag(sprintf('DROP EXTENSION during a training took %.0f ms', 1000 * (time - $be
 cmp_ok(time - $began, '<', 10, 'DROP EXTENSION does not wait for the training');
 wait_for($node, 'the scheduler', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'kpxrec scheduler' OR backend_type = 'kpxrec job'");
 $node->safe_psql('postgres', 'CREATE DATABASE other');
-$node->safe_psql('other', q{CREATE EXTENSION kpxrec; CREATE SCHEMA app AUTHORIZATION app; GRANT EXECUTE ON FUNCTION kpx_schedule TO app; SET ROLE app;
+$node->safe_psql('other', q{CREATE EXTENSION kpxrec; CREATE SCHEMA app AUTHORIZATION app; SELECT kpx_grant('app', 'train'); SET ROLE app;
 	CREATE TABLE app.courses AS SELECT generate_series(1, 2000) AS id;
 	CREATE TABLE app.enrolments AS SELECT u AS user_id, 1 + (u * 7919 + n * 104729) % 2000 AS course_id FROM generate_series(1, 4000) u, generate_series(1, 20) n;
 	SELECT kpx_add_module('courses', 'app.courses', 'id'), kpx_add_events('courses', 'app.enrolments', 'view', 'user_id', 'course_id')});
@@ -61,7 +61,7 @@ diag(sprintf('DROP DATABASE WITH (FORCE) during a training took %.0f ms', 1000 *
 cmp_ok(time - $began, '<', 10, 'DROP DATABASE WITH (FORCE) ends the training');
 # idle databases are nobody's business
 $node->safe_psql('postgres', 'CREATE DATABASE idle');
-$node->safe_psql('idle', q{CREATE EXTENSION kpxrec; GRANT EXECUTE ON FUNCTION kpx_schedule TO app});
+$node->safe_psql('idle', q{CREATE EXTENSION kpxrec; SELECT kpx_grant('app', 'train')});
 $node->safe_psql('idle', q{SELECT kpx_schedule('daily', 'attribute', every => '1 day')}, extra_params => [ '-U', 'app' ]);
 $node->poll_query_until('idle', "SELECT count(*) = 1 FROM kpx_job_runs WHERE status = 'succeeded'") or die;
 wait_for($node, 'the scheduler leaves', "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'idle'");

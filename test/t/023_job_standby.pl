@@ -38,7 +38,7 @@ foreach my $where ([ $copy, 'another server' ], [ $primary, 'another database' ]
 	$node->safe_psql('postgres', 'CREATE ROLE app LOGIN') if $node == $copy;
 	$node->safe_psql('postgres', 'CREATE DATABASE restored');
 	command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], "restored into $what");
-	$node->safe_psql('restored', 'GRANT EXECUTE ON FUNCTION kpx_resume, kpx_run_now TO app');
+	$node->safe_psql('restored', "SELECT kpx_grant('app', 'train')");
 	$node->safe_psql('restored', 'SELECT kpx_run_now(\'tick\')'); # wakes the scheduler
 	$node->poll_query_until('restored', "SELECT count(*) = 2 FROM kpx_jobs WHERE status = 'paused'") or die $node->safe_psql('restored', 'TABLE kpx_jobs');
 	is($node->safe_psql('restored', 'SELECT DISTINCT paused_because FROM kpx_jobs'), 'it came with a copy of the database from elsewhere; kpx_resume lets it run here', "$what: jobs are paused");

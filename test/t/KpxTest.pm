@@ -67,7 +67,7 @@ sub job_platform
 		ALTER SCHEMA app OWNER TO app;
 		ALTER TABLE app.courses OWNER TO app; ALTER TABLE app.videos OWNER TO app;
 		ALTER TABLE app.enrolments OWNER TO app; ALTER TABLE app.plays OWNER TO app;
-		GRANT EXECUTE ON FUNCTION kpx_schedule, kpx_alter_job, kpx_unschedule, kpx_run_now, kpx_pause, kpx_resume TO app;
+		SELECT kpx_grant('app', 'train');
 		SET ROLE app;
 		SELECT kpx_add_module('courses', 'app.courses', 'id');
 		SELECT kpx_add_module('videos', 'app.videos', 'id');

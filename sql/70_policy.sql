@@ -101,12 +101,14 @@ CREATE TABLE kpx.item_rate (
 	home_module_id integer NOT NULL,
 	module_id integer NOT NULL,
 	item_id text COLLATE "C" NOT NULL,
+	month date NOT NULL,
 	impressions bigint NOT NULL,
 	clicks bigint NOT NULL,
 	conversions bigint NOT NULL,
-	PRIMARY KEY (home_module_id, module_id, item_id)
+	counted_at timestamptz NOT NULL,
+	PRIMARY KEY (home_module_id, module_id, item_id, month)
 );
-COMMENT ON TABLE kpx.item_rate IS 'impressions, clicks and conversions by pair of modules and item, counted by kpx_attribute';
+COMMENT ON TABLE kpx.item_rate IS 'impressions, clicks and conversions by pair of modules, item and month (UTC) of the impression, counted by kpx_attribute';
 COMMENT ON COLUMN kpx.item_rate.item_id IS 'empty: all items of the pair';
 
 SELECT pg_catalog.pg_extension_config_dump('kpx.policy', '');

@@ -60,6 +60,12 @@ kpx_signal_popularity(double share, size_t items)
 }
 
 float
+kpx_signal_segment(double share, double share_of_all, size_t items)
+{
+	return kpx_signal_popularity(isnan(share) ? 0 : share, items) - kpx_signal_popularity(share_of_all, items);
+}
+
+float
 kpx_signal_log(double x)
 {
 	return x >= 0 ? (float) log1p(x) : NAN;

@@ -29,6 +29,7 @@ typedef enum KpxSignal
 	KPX_SIGNAL_HISTORY, /* log(1 + items in the user's history) */
 	KPX_SIGNAL_RECENCY, /* log(1 + days since the user's last event) */
 	KPX_SIGNAL_CONTENT, /* likeness in content to the nearest item of the history */
+	KPX_SIGNAL_SEGMENT, /* how much more the user's segment goes for the item than everybody */
 	KPX_SIGNALS
 } KpxSignal;
 
@@ -53,6 +54,9 @@ extern float kpx_signal_price(double price, const double *prices, const float *w
 
 /* Log of the item's share of the module's weight over an equal share, smoothed. */
 extern float kpx_signal_popularity(double share, size_t items);
+
+/* Log of the item's share in a segment over its share of all, both over an equal share and smoothed. share NaN counts as 0. */
+extern float kpx_signal_segment(double share, double share_of_all, size_t items);
 
 /* log(1 + x); NaN for negative x and NaN. */
 extern float kpx_signal_log(double x);

@@ -225,23 +225,39 @@ attribute_source(Run *run, const KpxModule *module, const KpxSource *source, con
 	remember(run, source);
 }
 
-/* Counts by pair and item, over all impressions that are kept. */
-static void
-recount_rates(const KpxModule *module)
+/* From which month on counts can have changed since they were counted: as far as events reach back, at least 31 days. */
+static TimestampTz
+count_since(const KpxModule *module, double window)
 {
-	Oid types[] = {INT4OID};
-	Datum values[] = {Int32GetDatum(module->id)};
+	Oid types[] = {INT4OID, FLOAT8OID};
+	Datum values[] = {Int32GetDatum(module->id), Float8GetDatum(Max(window, 31.0 * SECS_PER_DAY))};
+	bool null;
+
+	kpx_catalog_execute("SELECT coalesce(date_trunc('month', (max(counted_at) - make_interval(secs => $2)) AT TIME ZONE 'UTC') AT TIME ZONE 'UTC',"
+						" '-infinity') FROM kpx.item_rate WHERE module_id = $1",
+						2, types, values, NULL, true);
+	return DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+}
+
+/* Counts by pair, item and month; months that nothing can have happened to stay as they are. */
+static void
+count_rates(const KpxModule *module, double window)
+{
+	Oid types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum values[] = {Int32GetDatum(module->id), 0, TimestampTzGetDatum(kpx_now())};
 	KpxCatalog catalog;
 
 	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute("DELETE FROM kpx.item_rate WHERE module_id = $1", 1, types, values, NULL, false);
-	kpx_catalog_execute("INSERT INTO kpx.item_rate SELECT i.home_module_id, $1, coalesce(i.item_id, ''), count(*),"
-						" count(*) FILTER (WHERE f.click), count(*) FILTER (WHERE f.conversion)"
-						" FROM kpx.impression i LEFT JOIN (SELECT slate_id, rank, bool_or(kind IN ('click', 'conversion')) AS click,"
-						" bool_or(kind = 'conversion') AS conversion FROM kpx.feedback GROUP BY 1, 2) f"
-						" ON f.slate_id = i.slate_id AND f.rank = i.rank WHERE i.module_id = $1"
-						" GROUP BY GROUPING SETS ((i.home_module_id, i.item_id), (i.home_module_id))",
-						1, types, values, NULL, false);
+	values[1] = TimestampTzGetDatum(count_since(module, window));
+	kpx_catalog_execute("DELETE FROM kpx.item_rate WHERE module_id = $1 AND month >= ($2 AT TIME ZONE 'UTC')::date", 2, types, values, NULL, false);
+	kpx_catalog_execute("INSERT INTO kpx.item_rate SELECT home_module_id, $1, coalesce(item_id, ''), month, count(*),"
+						" count(*) FILTER (WHERE click), count(*) FILTER (WHERE conversion), $3"
+						" FROM (SELECT i.home_module_id, i.item_id, date_trunc('month', i.occurred_at AT TIME ZONE 'UTC')::date AS month, f.click, f.conversion"
+						"  FROM kpx.impression i LEFT JOIN (SELECT slate_id, rank, bool_or(kind IN ('click', 'conversion')) AS click,"
+						"   bool_or(kind = 'conversion') AS conversion FROM kpx.feedback WHERE impression_at >= $2 GROUP BY 1, 2) f"
+						"  ON f.slate_id = i.slate_id AND f.rank = i.rank WHERE i.module_id = $1 AND i.occurred_at >= $2) x"
+						" GROUP BY GROUPING SETS ((home_module_id, item_id, month), (home_module_id, month))",
+						3, types, values, NULL, false);
 	kpx_catalog_end(&catalog);
 }
 
@@ -312,7 +328,7 @@ kpx_attribute(PG_FUNCTION_ARGS)
 			values[7] = Int64GetDatum(run.hits - run.attributed);
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
-		recount_rates(module);
+		count_rates(module, window);
 	}
 	return (Datum) 0;
 }

@@ -61,8 +61,8 @@ read_counts(const KpxRankRequest *r, Counts *item, Counts *total)
 	values[1] = PointerGetDatum(construct_array(modules, r->n_modules, INT4OID, 4, true, TYPALIGN_INT));
 	values[2] = PointerGetDatum(text_array(ids, r->n + 1));
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT module_id, item_id, impressions::float8, clicks::float8, conversions::float8 FROM kpx.item_rate"
-						" WHERE home_module_id = $1 AND module_id = ANY ($2) AND item_id = ANY ($3)",
+	kpx_catalog_execute("SELECT module_id, item_id, sum(impressions)::float8, sum(clicks)::float8, sum(conversions)::float8 FROM kpx.item_rate"
+						" WHERE home_module_id = $1 AND module_id = ANY ($2) AND item_id = ANY ($3) GROUP BY 1, 2",
 						3, types, values, NULL, true);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{

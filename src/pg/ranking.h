@@ -14,6 +14,7 @@
 #include "item_facts.h"
 #include "registry.h"
 #include "request.h"
+#include "segment.h"
 
 /* One candidate with what is known of it. */
 typedef struct KpxRankItem
@@ -41,12 +42,12 @@ typedef struct KpxRankRequest
 } KpxRankRequest;
 
 /*
- * Signals of a module's candidates for a user with this history (of the request's model): all but
+ * Signals of a module's candidates for a user with this taste (of the request's model): all but
  * the two rates, which kpx_rank_candidates sets. Item tables are read as the caller. modules: how
- * many take part.
+ * many take part. segment: the same for all modules of a slate.
  */
-extern void kpx_rank_signals(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *columns, int modules,
-							 KpxRankItem *items, int n);
+extern void kpx_rank_signals(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, const KpxItemColumns *columns,
+							 int modules, KpxRankItem *items, int n);
 
 /* Is there a trained ranker to answer? */
 extern bool kpx_ranker_is_active(KpxRegistry *registry);

@@ -35,6 +35,7 @@ typedef struct Past
 	uint32 neighbour[NEIGHBOURS];
 	float neighbour_weight[NEIGHBOURS];
 	double recency; /* days; NaN: not known */
+	float *segment_share; /* [target->items] in the user's segment, NaN: none; NULL: no segment */
 } Past;
 
 typedef struct Weighted
@@ -110,7 +111,7 @@ days_since_newest(const KpxHistory *h)
 
 /* NULL without a trained model. */
 static Past *
-make_past(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *columns)
+make_past(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, const KpxItemColumns *columns)
 {
 	Past *past = palloc0(sizeof(Past));
 
@@ -118,10 +119,13 @@ make_past(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *
 		return NULL;
 	past->model = q->model;
 	past->target = q->target;
-	past->history = history;
+	past->history = &taste->history;
 	take_neighbours(past);
 	take_module_part(past, q->module, columns);
-	past->recency = days_since_newest(history);
+	past->recency = days_since_newest(past->history);
+	past->segment_share = kpx_alloc(CurrentMemoryContext, Max(q->target->items, 1), sizeof(float));
+	if (kpx_segment_taste(q, taste, segment, past->segment_share) == NULL)
+		past->segment_share = NULL;
 	return past;
 }
 
@@ -182,6 +186,8 @@ signals_of_past(const Past *past, int modules, const KpxRankItem *item, float *s
 	pfree(prices);
 	if (index < 0)
 		return;
+	if (past->model->popularity && past->segment_share)
+		signal[KPX_SIGNAL_SEGMENT] = kpx_signal_segment(past->segment_share[index], past->model->popularity[past->target->base + index], past->target->items);
 	if (past->model->popularity)
 		signal[KPX_SIGNAL_POPULARITY] = kpx_signal_popularity(past->model->popularity[past->target->base + index], past->target->items);
 	likeness(past, 0, past->target->base + (uint32) index, &signal[KPX_SIGNAL_USER_SIMILARITY], &signal[KPX_SIGNAL_ITEM_SIMILARITY]);
@@ -190,9 +196,10 @@ signals_of_past(const Past *past, int modules, const KpxRankItem *item, float *s
 }
 
 void
-kpx_rank_signals(const KpxRequest *q, const KpxHistory *history, const KpxItemColumns *columns, int modules, KpxRankItem *items, int n)
+kpx_rank_signals(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, const KpxItemColumns *columns, int modules,
+				 KpxRankItem *items, int n)
 {
-	Past *past = n > 0 ? make_past(q, history, columns) : NULL;
+	Past *past = n > 0 ? make_past(q, taste, segment, columns) : NULL;
 
 	for (int i = 0; i < n; i++)
 	{

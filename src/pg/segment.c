@@ -260,16 +260,14 @@ segment_shares(const KpxSegmentation *s, int segment, const KpxRequest *q, float
 	return any;
 }
 
-/* For a user the model cannot speak for, but who has a profile. */
-static const float *
-segment_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
+const char *
+kpx_segment_taste(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *found, float *share)
 {
 	KpxSegmentation *s;
 	KpxConsents *consents;
 	double distance;
-	int segment;
 
-	if (!taste->has_user || taste->state != NULL)
+	if (!taste->has_user)
 		return NULL;
 	s = kpx_segmentation_load(q->registry, NULL, q->module);
 	if (s == NULL || s->n_modules == 0 || kpx_user_kind(s->modules, s->n_modules) != taste->user_kind)
@@ -279,11 +277,21 @@ segment_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
 	for (int m = 0; m < s->n_modules; m++)
 		if (!kpx_consents_allow(consents, taste->user, s->modules[m], q->module))
 			return NULL;
-	segment = nearest(s, taste->user, q->module, &distance);
-	if (segment < 0 || !segment_shares(s, segment, q, buffer))
+	if (found->segmentation != s->id)
+		*found = (KpxSegmentFound){s->id, nearest(s, taste->user, q->module, &distance)};
+	return found->segment >= 0 && segment_shares(s, found->segment, q, share) ? s->segments[found->segment].label : NULL;
+}
+
+/* For a user the model cannot speak for, but who has a profile. */
+static const float *
+segment_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
+{
+	KpxSegmentFound found = {0};
+
+	if (taste->state != NULL)
 		return NULL;
-	*note = s->segments[segment].label;
-	return buffer;
+	*note = unconstify(char *, kpx_segment_taste(q, taste, &found, buffer));
+	return *note ? buffer : NULL;
 }
 
 static char *

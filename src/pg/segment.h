@@ -13,6 +13,7 @@
 #include "model.h"
 #include "profile.h"
 #include "registry.h"
+#include "request.h"
 
 #include "core/segment.h"
 
@@ -191,6 +192,22 @@ extern KpxSegmentation *kpx_segmentation_load(KpxRegistry *registry, const char 
 
 /* Whether the current user owns it, or may read all event sources of its modules. */
 extern bool kpx_may_use_segmentation(KpxRegistry *registry, const char *owner, const int *modules, int n);
+
+/* ------------------------------------------------------------ segment.c */
+
+/* A user's segment, looked for once for all modules of a slate; begin with zeros. */
+typedef struct KpxSegmentFound
+{
+	int64 segmentation; /* id; 0: not looked for yet */
+	int segment; /* number from 0; -1: the user has no profile */
+} KpxSegmentFound;
+
+/*
+ * What the user's segment goes for, by the newest segmentation of the request's module, when the
+ * request may see all of its modules: shares of target's items to share, NaN for those beyond
+ * the stored ones. Returns the segment's label, NULL when there is nothing. found: of the same user.
+ */
+extern const char *kpx_segment_taste(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *found, float *share);
 
 /* ------------------------------------------------------------ segment_cache.c */
 

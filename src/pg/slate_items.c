@@ -120,6 +120,7 @@ kpx_slate_items(KpxSlateRequest *r)
 {
 	const char *home = r->home ? r->home->name : NULL;
 	KpxItemColumns *columns = kpx_item_columns(r->modules, r->n_modules);
+	KpxSegmentFound segment = {0};
 	bool signals = r->log || kpx_ranker_is_active(r->registry);
 
 	read_consents(r);
@@ -133,7 +134,7 @@ kpx_slate_items(KpxSlateRequest *r)
 		add_candidates(r, m);
 		add_facts(r, m, first, &columns[m]);
 		if (signals)
-			kpx_rank_signals(&r->requests[m], &r->tastes[m].history, &columns[m], r->n_modules, r->items + first, r->n - first);
+			kpx_rank_signals(&r->requests[m], &r->tastes[m], &segment, &columns[m], r->n_modules, r->items + first, r->n - first);
 		for (int i = first; i < r->n; i++)
 			r->offers[i].value = kpx_slate_value(r->policy, home, r->modules[m]->name, r->items[i].price);
 	}

@@ -277,6 +277,7 @@ kpx_expire_impressions(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		kpx_catalog_execute(psprintf("DROP TABLE kpx.%s", quote_identifier(names[i])), 0, NULL, NULL, NULL, false);
 	kpx_catalog_execute("DELETE FROM kpx.feedback WHERE impression_at < $1", 1, types, values, NULL, false);
+	kpx_catalog_execute("DELETE FROM kpx.item_rate WHERE month < ($1 AT TIME ZONE 'UTC')::date", 1, types, values, NULL, false);
 	kpx_catalog_end(&catalog);
 	PG_RETURN_INT64(n / 2);
 }

@@ -38,6 +38,9 @@ main(void)
 
 	CHECK_NEAR(kpx_signal_popularity(0.01, 90), 0, 1e-6);
 	CHECK(isfinite(kpx_signal_popularity(0, 90)));
+	CHECK_NEAR(kpx_signal_segment(0.03, 0.03, 50), 0, 1e-6);
+	CHECK_NEAR(kpx_signal_segment(0.04, 0.02, 100), log(4.1 / 2.1), 1e-6);
+	CHECK_NEAR(kpx_signal_segment(NAN, 0.02, 100), log(0.1 / 2.1), 1e-6);
 	CHECK_NEAR(kpx_signal_log(0), 0, 0);
 	CHECK(isnan(kpx_signal_log(-1)) && isnan(kpx_signal_log(NAN)));
 	CHECK_NEAR(kpx_signal_logit(0.5), 0, 1e-7);

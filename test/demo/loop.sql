@@ -4,6 +4,7 @@
 -- Ways: popular     the most popular items of the module people came for
 --       cross       items of other modules, always (lambda 1), learning as ours does
 --       start       our first policy, with a model but neither ranker nor optimisation
+--       ranked      with the ranker, without optimisation
 --       loop        all of it
 CREATE TABLE sim.history (week int, policy bigint, value_before float8, lift float8, low float8, high float8, activated boolean,
 	click_auc float8, settings jsonb);
@@ -29,7 +30,7 @@ BEGIN
 	CREATE TEMP TABLE IF NOT EXISTS visitor (user_id bigint, home text);
 	CREATE TEMP TABLE IF NOT EXISTS popular AS SELECT * FROM sim.popular LIMIT 0;
 	TRUNCATE visitor, popular;
-	INSERT INTO visitor SELECT user_id, sim.home(user_id, v) FROM sim.person WHERE sim.comes(user_id, v, sim.tiredness(tired, tired_at, now));
+	INSERT INTO visitor SELECT user_id, sim.home(user_id, v) FROM sim.person WHERE sim.comes(user_id, v, sim.tiredness(tired, tired_at, now)) ORDER BY user_id;
 	IF way = 'popular' THEN
 		INSERT INTO popular SELECT * FROM sim.popular WHERE place <= 60;
 		INSERT INTO sim.shown (visit, at, user_id, home, rank, module, item_id)
@@ -62,7 +63,7 @@ BEGIN
 	END IF;
 	PERFORM kpx_train('{videos,products,courses}'::text[], params => '{"factors": 16, "iterations": 8}');
 	COMMIT;
-	IF way IN ('loop', 'cross') THEN
+	IF way IN ('ranked', 'loop', 'cross') THEN
 		INSERT INTO sim.history (week, click_auc) SELECT n, click_auc FROM kpx_train_ranker('{videos,products,courses}');
 		COMMIT;
 	END IF;
@@ -71,14 +72,14 @@ BEGIN
 	END IF;
 END $$;
 
--- The operator takes what the log proposes when it is expected to earn more.
+-- The operator takes what the log proposes when it surely earns more: the whole interval is above 0.
 CREATE PROCEDURE sim.improve(n int) LANGUAGE plpgsql AS $$
 DECLARE
 	o record;
 	good boolean;
 BEGIN
 	SELECT * INTO o FROM kpx_optimize_policy('{"max_dismissal": 0.03}', since => timestamptz '2027-01-04 00:00+00' + (n - 2) * interval '7 days');
-	good := o.policy IS NOT NULL;
+	good := o.policy IS NOT NULL AND o.low > 0;
 	IF good THEN
 		PERFORM kpx_set_policy(based_on => o.policy);
 	END IF;

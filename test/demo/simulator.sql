@@ -117,10 +117,10 @@ BEGIN
 	UPDATE sim.shown s SET bought = bought AND clicked, dismissed = dismissed AND NOT clicked,
 		earned = CASE WHEN bought AND clicked THEN sim.earned(i) ELSE 0 END
 	FROM sim.item i WHERE s.visit = v AND i.module = s.module AND i.item_id = s.item_id;
-	INSERT INTO sim.watches SELECT user_id, item_id, now + interval '1 minute' FROM sim.shown WHERE visit = v AND clicked AND module = 'videos';
-	INSERT INTO sim.tips SELECT user_id, item_id, now + interval '2 minutes', earned FROM sim.shown WHERE visit = v AND bought AND module = 'videos';
-	INSERT INTO sim.orders SELECT user_id, item_id, now + interval '3 minutes', earned FROM sim.shown WHERE visit = v AND bought AND module = 'products';
-	INSERT INTO sim.enrolments SELECT user_id, item_id, now + interval '3 minutes', earned FROM sim.shown WHERE visit = v AND bought AND module = 'courses';
+	INSERT INTO sim.watches SELECT user_id, item_id, now + interval '1 minute' FROM sim.shown WHERE visit = v AND clicked AND module = 'videos' ORDER BY user_id, rank;
+	INSERT INTO sim.tips SELECT user_id, item_id, now + interval '2 minutes', earned FROM sim.shown WHERE visit = v AND bought AND module = 'videos' ORDER BY user_id, rank;
+	INSERT INTO sim.orders SELECT user_id, item_id, now + interval '3 minutes', earned FROM sim.shown WHERE visit = v AND bought AND module = 'products' ORDER BY user_id, rank;
+	INSERT INTO sim.enrolments SELECT user_id, item_id, now + interval '3 minutes', earned FROM sim.shown WHERE visit = v AND bought AND module = 'courses' ORDER BY user_id, rank;
 	PERFORM kpx_feedback(slate_id, item_id::text, CASE WHEN clicked THEN 'click' ELSE 'dismiss_item' END, occurred_at => now + interval '1 minute', module => module, user_id => user_id::text)
 	FROM sim.shown WHERE visit = v AND slate_id IS NOT NULL AND (clicked AND module <> 'videos' OR dismissed);
 	UPDATE sim.person p SET tired = n + coalesce(p.tired * power(0.8, extract(epoch FROM now - tired_at)::float8 / 86400), 0), tired_at = now
@@ -136,11 +136,12 @@ SELECT kpx_add_events('videos', 'sim.watches', 'watch', 'user_id', 'video_id', o
 	kpx_add_events('products', 'sim.orders', 'purchase', 'user_id', 'product_id', occurred_at => 'at', value => 'paid', weight => 3),
 	kpx_add_events('courses', 'sim.enrolments', 'purchase', 'user_id', 'course_id', occurred_at => 'at', value => 'paid', weight => 3) \g /dev/null
 
--- What a version of the policy earns a slate in truth, of people who are not tired: the expectation
--- over what they do, a mean over people and one draw of the slate.
-CREATE FUNCTION sim.truth(version bigint, first bigint, last bigint, v int, now timestamptz, OUT value float8, OUT std_error float8, OUT slates bigint) LANGUAGE sql AS $$
+-- What a version of the policy brings a slate in truth (revenue, conversion or click), of people who are not
+-- tired: the expectation over what they do, a mean over people and one draw of the slate.
+CREATE FUNCTION sim.truth(version bigint, first bigint, last bigint, v int, now timestamptz, reward text DEFAULT 'revenue', OUT value float8, OUT std_error float8, OUT slates bigint) LANGUAGE sql AS $$
 	SELECT avg(e), stddev(e) / sqrt(count(*)), count(*) FROM (
-		SELECT sum(sim.p_click(p, i, s.rank, 0, sim.season(now)) * sim.p_convert(p, i) * sim.earned(i)) AS e
+		SELECT sum(sim.p_click(p, i, s.rank, 0, sim.season(now)) * CASE reward WHEN 'click' THEN 1 ELSE sim.p_convert(p, i) END
+			* CASE reward WHEN 'revenue' THEN sim.earned(i) ELSE 1 END) AS e
 		FROM sim.person p, kpx_recommend_slate(p.user_id, '{videos,products,courses}', 4, sim.home(p.user_id, v), policy => version) s, sim.item i
 		WHERE p.user_id BETWEEN first AND last AND i.module = s.module AND i.item_id = s.item_id::bigint
 		GROUP BY p.user_id) x

@@ -1,7 +1,7 @@
 -- feedback: explicit signals, attribution from event sources, rates, views, expiry.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(57);
+SELECT plan(59);
 \ir fixture.psql
 ALTER TABLE app.products ADD shelf text;
 UPDATE app.products SET shelf = 's' || id % 4;
@@ -103,6 +103,11 @@ SELECT is((SELECT (impressions, clicks, conversions)::text FROM kpx.item_rate WH
 	(SELECT (count(*), count(*) FILTER (WHERE f.k && '{click,conversion}'), count(*) FILTER (WHERE 'conversion' = ANY (f.k)))::text
 	 FROM kpx.impression i LEFT JOIN (SELECT slate_id, rank, array_agg(kind::text) AS k FROM kpx.feedback GROUP BY 1, 2) f USING (slate_id, rank)
 	 WHERE module_id = (SELECT id FROM kpx.module WHERE name = 'products')), 'rates are counted');
+UPDATE kpx.item_rate SET impressions = impressions + 1000, month = month - 120 WHERE item_id = :'second' AND counted_at = (SELECT max(counted_at) FROM kpx.item_rate);
+SELECT kpx_attribute() \g /dev/null
+SELECT is((SELECT count(*) FROM kpx.item_rate WHERE item_id = :'second' AND impressions >= 1000), 1::bigint, 'months that nothing can have happened to are not counted again');
+SELECT is((SELECT sum(impressions) FROM kpx.item_rate WHERE item_id = ''), (SELECT count(*)::numeric FROM kpx.impression), 'the others are');
+DELETE FROM kpx.item_rate WHERE impressions >= 1000;
 SELECT ok((SELECT bool_and(p_click > 0 AND p_click < 1 AND p_convert > 0 AND p_convert < 1) FROM kpx_recommend_slate(3::bigint, ARRAY['products'], 30, 'courses')), 'and stay probabilities');
 UPDATE kpx.item_rate SET impressions = 100000, clicks = 70000, conversions = 30000 WHERE item_id = :'second';
 SELECT ok((SELECT abs(p_click - 0.7) < 0.01 AND abs(p_convert - 3.0 / 7) < 0.01 FROM kpx_recommend_slate(3::bigint, ARRAY['products'], 30, 'courses') WHERE item_id = :'second') IS NOT FALSE, 'many impressions outweigh the prior');

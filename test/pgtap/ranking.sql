@@ -1,7 +1,7 @@
 -- ranking: signals, training on logged impressions, serving, report, privileges.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(40);
+SELECT plan(43);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
 SELECT id AS courses FROM kpx.module WHERE name = 'courses' \gset
@@ -10,7 +10,7 @@ SELECT id AS products FROM kpx.module WHERE name = 'products' \gset
 -- signals
 CREATE TEMP TABLE shown AS SELECT * FROM kpx_recommend_slate(3::bigint, ARRAY['products', 'courses'], 6, 'courses', log => true);
 CREATE TEMP VIEW logged AS SELECT i.*, m.name AS module FROM kpx.impression i JOIN kpx.module m ON m.id = i.module_id;
-SELECT is((SELECT count(*) FROM logged WHERE array_length(signals, 1) = 14 AND array_lower(signals, 1) = 1), (SELECT count(*) FROM shown), 'every impression has its signals');
+SELECT is((SELECT count(*) FROM logged WHERE array_length(signals, 1) = 15 AND array_lower(signals, 1) = 1), (SELECT count(*) FROM shown), 'every impression has its signals');
 SELECT ok((SELECT bool_and(signals[1] = score AND abs(signals[9] - ln(p_click / (1 - p_click))) < 1e-4) FROM logged), 'the score, and the logit of the smoothed rate');
 SELECT ok((SELECT bool_and(signals[3] BETWEEN -1 AND signals[4] AND signals[4] <= 1.0001) FROM logged), 'likeness to the whole history is at most that to the nearest item');
 SELECT ok((SELECT bool_and((signals[11] <> 'NaN') = (module = 'products')) FROM logged), 'the price, where the module has one');
@@ -19,6 +19,14 @@ SELECT is((SELECT max(signals[12]) FROM logged), (SELECT ln(1 + count(DISTINCT (
 SELECT kpx_recommend_slate(9999::bigint, ARRAY['products'], 3, 'courses', log => true) \g /dev/null
 SELECT ok((SELECT bool_and(signals[3] = 'NaN' AND signals[4] = 'NaN' AND signals[7] = 'NaN' AND signals[12] = 0) FROM logged WHERE user_id = '9999'), 'of a new user nothing is known');
 SELECT is((SELECT DISTINCT ranker FROM kpx.slate), 'smoothed rates', 'without a ranker smoothed rates rank');
+SELECT is((SELECT DISTINCT signals[15] FROM logged), 'NaN', 'without segments their signal is not known');
+SELECT kpx_cluster('groups', ARRAY['courses', 'products', 'videos'], 3) \g /dev/null
+CREATE TEMP TABLE seen AS SELECT * FROM kpx_recommend_slate(3::bigint, ARRAY['products', 'courses'], 6, 'courses', log => true);
+SELECT is((SELECT count(*) FROM logged i JOIN seen USING (slate_id, rank)
+	LEFT JOIN kpx.segment_item t ON t.module_id = i.module_id AND t.item_id = i.item_id AND t.segment = (SELECT segment FROM kpx_segment_of(3::bigint))
+	WHERE abs(signals[15] - (ln(coalesce(share, 0) * 30 + 0.1) - signals[8])) < 1e-3), (SELECT count(*) FROM seen), 'with them it is the lift of the item in the user''s segment');
+SELECT ok((SELECT bool_and((signals[15] > 0) = (i.item_id::int % 3 = 0)) FROM logged i JOIN seen USING (slate_id, rank)), 'which goes for what suits the user');
+SELECT kpx_drop_segments('groups') \g /dev/null
 
 -- too little
 SET client_min_messages = error;
@@ -37,7 +45,7 @@ SELECT s, r, 1.5 * (a - 0.5) * 2 + 0.8 * (b - 0.5) * 2 - 0.25 * (r - 1) - 1.2 + 
 FROM generate_series(1, 5000) s, generate_series(1, 8) r, LATERAL (SELECT app.u(s || 'a' || r) AS a, app.u(s || 'b' || r) AS b, app.u(s || 'c' || r) AS c) x;
 INSERT INTO kpx.impression (slate_id, rank, occurred_at, user_id, home_module_id, module_id, item_id, policy_id, score, p_click, p_convert, expected_value, propensity, explored, signals)
 SELECT 1000000 + s, r, now(), s::text, :courses, CASE WHEN s % 2 = 0 THEN :products ELSE :courses END, r::text, 0, 0.5, 0.1, 0.1, 0, 1, false,
-	ARRAY[0.5, 1, a, 'NaN', 0, 0, c, b, -2, -2, 1, 2, 'NaN', 'NaN']::real[] FROM planted;
+	ARRAY[0.5, 1, a, 'NaN', 0, 0, c, b, -2, -2, 1, 2, 'NaN', 'NaN', 'NaN']::real[] FROM planted;
 INSERT INTO kpx.feedback (slate_id, rank, kind, occurred_at, impression_at, source_id)
 SELECT 1000000 + s, r, 'click', now(), now(), 0 FROM planted WHERE app.u(s || 'k' || r) < 1 / (1 + exp(-click));
 INSERT INTO kpx.feedback (slate_id, rank, kind, value, occurred_at, impression_at, source_id)

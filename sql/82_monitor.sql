@@ -108,6 +108,12 @@ COMMENT ON TABLE kpx.drift_stat IS 'how far recent events are from those before 
 SELECT pg_catalog.pg_extension_config_dump('kpx.module_stat', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.drift_stat', '');
 
+CREATE FUNCTION @extschema@.kpx_measure(
+	modules text[] DEFAULT NULL, users integer DEFAULT 1000, k integer DEFAULT 10, "window" interval DEFAULT '28 days')
+RETURNS integer AS 'MODULE_PATHNAME', 'kpx_measure' LANGUAGE C VOLATILE COST 1000000;
+COMMENT ON FUNCTION @extschema@.kpx_measure(text[], integer, integer, interval) IS
+'measures the lists and the drift of modules (default: all of the current role''s that have a model) for kpx_stat_module and kpx_stat_drift; returns how many';
+
 CREATE VIEW @extschema@.kpx_stat_module WITH (security_barrier) AS
 SELECT m.name AS module, s.model_id AS model, s.measured_at,
 	s.measured_at OPERATOR(pg_catalog.=) pg_catalog.max(s.measured_at) OVER (PARTITION BY s.module_id) AS newest,

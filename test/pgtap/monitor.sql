@@ -51,6 +51,75 @@ SELECT is_empty('SELECT * FROM kpx_stat_recommend', 'nothing is counted when not
 SELECT matches(app.error('SELECT kpx_stat_reset()'), '^55000 there are no statistics of calls: the library is not preloaded | Set shared_preload', 'and reset says so');
 \endif
 
+-- kpx_measure: lists against their definitions, by SQL
+SELECT is(kpx_measure(ARRAY['courses', 'products'], users => 60, k => 5, "window" => '10 years'), 2, 'two modules measured');
+CREATE TEMP TABLE listed AS SELECT u AS user_id, r.* FROM generate_series(1, 60) u, kpx_recommend(u::bigint, 'courses', 5) r;
+CREATE TEMP TABLE shown AS SELECT c.id, count(l.item_id) AS n FROM app.courses c LEFT JOIN listed l ON l.item_id = c.id GROUP BY 1;
+SELECT is((SELECT format('%s %s %s %s %s %s', model, users, k, coverage, fallback_share, cold_share) FROM kpx_stat_module WHERE module = 'courses'),
+	(SELECT format('%s 60 5 %s 0 0', :model, avg((n > 0)::int)::float8) FROM shown), 'coverage and what was measured');
+SELECT cmp_ok((SELECT abs(gini - (SELECT sum(abs(a.n - b.n)) / (2 * 30 * (SELECT sum(n) FROM shown)) FROM shown a, shown b)) FROM kpx_stat_module WHERE module = 'courses'), '<', 1e-9::float8, 'gini');
+SELECT cmp_ok((SELECT abs(novelty - (SELECT -avg(log(2, p.share)) FROM listed l JOIN (SELECT course_id, count(*)::numeric / sum(count(*)) OVER () AS share FROM app.enrolments GROUP BY 1) p ON p.course_id = l.item_id))
+	FROM kpx_stat_module WHERE module = 'courses'), '<', 1e-4::float8, 'novelty');
+SELECT cmp_ok((SELECT abs(diversity - (SELECT avg(d) FROM (SELECT a.user_id, 1 - avg(s.score) AS d FROM listed a JOIN listed b USING (user_id), kpx_similar(a.item_id, 'courses', 30) s
+	WHERE a.rank < b.rank AND s.item_id = b.item_id GROUP BY 1) x)) FROM kpx_stat_module WHERE module = 'courses'), '<', 1e-4::float8, 'diversity: one less the mean similarity within lists');
+SELECT is((SELECT count(*) FROM kpx_stat_module WHERE newest), 2::bigint, 'one newest row a module');
+SELECT kpx_measure(ARRAY['courses'], users => 10, "window" => '10 years') \g /dev/null
+SELECT results_eq($$SELECT users, newest FROM kpx_stat_module WHERE module = 'courses' ORDER BY measured_at$$, 'VALUES (60::bigint, false), (10, true)', 'earlier measurements stay');
+SELECT is(kpx_measure(), 3, 'by default all modules with a model');
+-- arguments
+SELECT throws_ok($$SELECT kpx_measure(ARRAY['no'])$$, '42704', NULL, 'no such module');
+SELECT throws_ok($$SELECT kpx_measure(users => 0)$$, '22023', NULL, 'too few users');
+SELECT throws_ok($$SELECT kpx_measure(users => 100001)$$, '22023', NULL, 'too many users');
+SELECT throws_ok($$SELECT kpx_measure(k => 1001)$$, '22023', NULL, 'too long lists');
+SELECT throws_ok($$SELECT kpx_measure("window" => '0')$$, '22023', NULL, 'no window');
+
+-- drift: the same in both windows, then other users, other items, other habits
+CREATE TABLE app.pages (id int PRIMARY KEY);
+INSERT INTO app.pages SELECT generate_series(1, 50);
+CREATE TABLE app.visits (user_id bigint, page_id int, at timestamptz);
+CREATE FUNCTION app.visit(until timestamptz, seed text, pages text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('INSERT INTO app.visits SELECT u, %s, %L::timestamptz - interval ''1 second'' - h.t * interval ''27 days''
+		FROM generate_series(1, 400) u, generate_series(1, 6) n, LATERAL (SELECT (hashtextextended(%L || u || n, 1) & 1048575) / 1048576.0 AS x, (hashtextextended(%L || u || n, 2) & 1048575) / 1048576.0 AS t) h',
+		pages, until, seed, seed);
+END $$;
+SELECT app.visit('2026-03-01 00:00+00', 'a', '1 + floor(50 * h.x * h.x)::int');
+SELECT kpx_add_module('pages', 'app.pages', 'id') \g /dev/null
+SELECT kpx_add_events('pages', 'app.visits', 'view', 'user_id', 'page_id', 'at') \g /dev/null
+CREATE INDEX ON app.visits (user_id);
+SELECT kpx_train('pages', params => app.small()) \g /dev/null
+SET kpxrec.simulated_time = 1775001600; -- 2026-04-01
+SELECT app.visit('2026-04-01 00:00+00', 'b', '1 + floor(50 * h.x * h.x)::int');
+SELECT kpx_measure(ARRAY['pages']) \g /dev/null
+SELECT results_eq($$SELECT feature COLLATE "C", drifted, psi < 0.1, reference > 300, recent > 300 FROM kpx_stat_drift WHERE module = 'pages' AND newest AND feature <> 'module mix' ORDER BY 1$$, $$VALUES
+	('activity' COLLATE "C", false, true, true, true), ('new items', false, true, true, true), ('popularity', false, true, true, true), ('recency', false, true, true, true)$$,
+	'another sample of the same: no drift');
+SELECT is((SELECT psi FROM kpx_stat_drift WHERE module = 'pages' AND newest AND feature = 'module mix'), NULL, 'one module has no mix');
+SELECT cmp_ok((SELECT abs(psi - (SELECT sum((b - a) * ln(b / a)) FROM (SELECT
+		(count(DISTINCT user_id) FILTER (WHERE at <= e) + 0.5) / ((SELECT count(DISTINCT (user_id, page_id)) FROM app.visits WHERE at <= e) + 25) AS a,
+		(count(DISTINCT user_id) FILTER (WHERE at > e) + 0.5) / ((SELECT count(DISTINCT (user_id, page_id)) FROM app.visits WHERE at > e) + 25) AS b
+		FROM app.visits, (VALUES ('2026-03-01 00:00+00'::timestamptz)) w(e) GROUP BY page_id, e) x))
+	FROM kpx_stat_drift WHERE module = 'pages' AND newest AND feature = 'popularity'), '<', 1e-6::float8, 'the index by its definition, of interactions');
+DELETE FROM app.visits WHERE at > '2026-03-02';
+INSERT INTO app.pages VALUES (99);
+SELECT app.visit('2026-04-01 00:00+00', 'c', 'CASE WHEN u % 3 = 0 THEN 99 ELSE 50 - floor(50 * h.x * h.x)::int END');
+DELETE FROM app.visits WHERE at > '2026-03-02' AND (at < '2026-03-25' OR user_id % 4 > 0 AND hashint8(user_id + date_part('hour', at)::int) % 2 = 0);
+SELECT kpx_measure(ARRAY['pages']) \g /dev/null
+SELECT results_eq($$SELECT feature COLLATE "C", drifted FROM kpx_stat_drift WHERE module = 'pages' AND newest AND feature <> 'module mix' ORDER BY 1$$, $$VALUES
+	('activity' COLLATE "C", true), ('new items', true), ('popularity', true), ('recency', true)$$, 'other items, new items, fewer and later visits: drift');
+RESET kpxrec.simulated_time;
+SELECT kpx_measure(ARRAY['pages']) \g /dev/null
+SELECT is((SELECT count(psi) FROM kpx_stat_drift WHERE module = 'pages' AND newest), 0::bigint, 'nothing recent: nothing can be said');
+-- whose they are
+CREATE ROLE kpx_other;
+GRANT USAGE ON SCHEMA app TO kpx_other;
+SET ROLE kpx_other;
+SELECT throws_ok($$SELECT kpx_measure(ARRAY['pages'])$$, '42501', NULL, 'only owners measure');
+SELECT is(kpx_measure(), 0, 'by default one''s own');
+SELECT is_empty('SELECT * FROM kpx_stat_module', 'only owners see it');
+SELECT is_empty('SELECT * FROM kpx_stat_drift', 'nor drift');
+RESET ROLE;
+
 SELECT is_empty('SELECT * FROM kpx_stat_progress', 'nothing is under way');
 SELECT is_empty($$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	WHERE c.relname ~ '^kpx_stat_' AND c.relkind = 'v' AND a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL$$, 'every column of these views is explained');

@@ -183,6 +183,12 @@ kpx_call_end(const KpxCall *call, KpxCallKind kind, int module)
 
 /* ------------------------------------------------------------ reading */
 
+uint64
+kpx_calls_lost(void)
+{
+	return shared.memory ? pg_atomic_read_u64(&((Table *) shared.memory)->homeless) : 0;
+}
+
 /* How many answers needed each scorer besides the model. */
 static Datum
 fallbacks(Counters *c)

@@ -59,4 +59,7 @@ extern void kpx_call_join(KpxCall *call, const KpxCall *part);
 /* The call succeeded. module: its id, or 0. */
 extern void kpx_call_end(const KpxCall *call, KpxCallKind kind, int module);
 
+/* Calls that found no room in the statistics. */
+extern uint64 kpx_calls_lost(void);
+
 #endif /* KPX_CALLS_H */

@@ -553,8 +553,9 @@ read_numbers(KpxModel *model)
 		}
 }
 
-KpxModel *
-kpx_model_load(int64 id)
+/* share: its numbers may come from shared memory, and go there. In a context below the current one. */
+static KpxModel *
+load(int64 id, bool share)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec model", ALLOCSET_SMALL_SIZES);
 	KpxModel *model = MemoryContextAllocZero(context, sizeof(KpxModel));
@@ -567,7 +568,7 @@ kpx_model_load(int64 id)
 	model->context = context;
 	kpx_catalog_begin(&catalog, true);
 	found = read_metadata(model);
-	shared = found && kpx_share_attach(model);
+	shared = found && share && kpx_share_attach(model);
 	if (found && !shared)
 		read_numbers(model);
 	kpx_catalog_end(&catalog);
@@ -579,8 +580,26 @@ kpx_model_load(int64 id)
 	for (int p = 0; p < model->n_parts; p++)
 		if (!model->part[p].algorithm->open(model, p))
 			corrupt(id, "its parts do not fit together");
-	if (!shared)
+	if (share && !shared)
 		kpx_share_publish(model);
-	MemoryContextSetParent(context, CacheMemoryContext);
 	return model;
+}
+
+KpxModel *
+kpx_model_load(int64 id)
+{
+	KpxModel *model = load(id, true);
+
+	if (model)
+		MemoryContextSetParent(model->context, CacheMemoryContext);
+	return model;
+}
+
+void
+kpx_model_verify(int64 id)
+{
+	KpxModel *model = load(id, false);
+
+	if (model)
+		MemoryContextDelete(model->context);
 }

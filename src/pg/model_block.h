@@ -10,4 +10,7 @@
 /* Reads a model into a memory context of its own; NULL when there is none of this id. */
 extern KpxModel *kpx_model_load(int64 id);
 
+/* Reads all that is stored of a model, and forgets it. Errors: XX001, 0A000, 53200, as answers from it would. */
+extern void kpx_model_verify(int64 id);
+
 #endif /* KPX_MODEL_BLOCK_H */

@@ -62,6 +62,12 @@ kpx_shared_request(KpxShared *shared)
 	requested = shared;
 }
 
+bool
+kpx_preloaded(void)
+{
+	return requested != NULL && requested->memory != NULL;
+}
+
 dsm_segment *
 kpx_segment_create(size_t bytes)
 {

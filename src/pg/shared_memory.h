@@ -24,6 +24,9 @@ typedef struct KpxShared
 /* Asks for it: to be called while the server preloads libraries. */
 extern void kpx_shared_request(KpxShared *shared);
 
+/* Is the library preloaded, and its shared memory there? */
+extern bool kpx_preloaded(void);
+
 /*
  * A segment of this size whose mapping belongs to the current resource owner; NULL when
  * the system has not enough memory or no free segment (containers often have 64 MB of

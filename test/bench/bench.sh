@@ -187,6 +187,10 @@ gcc -std=gnu11 -O3 -fno-math-errno -fno-trapping-math -Isrc -I"$BLAS_INCLUDE" -o
 "$CLUSTER_DIR/svd" 100000 20000 128 "$PEAK" "$BANDWIDTH"
 "$CLUSTER_DIR/svd" 20000 10000 64 "$PEAK" "$BANDWIDTH"
 echo
+gcc -std=gnu11 -O2 -ffunction-sections -Wl,--gc-sections -D_GNU_SOURCE -Isrc -I"$("$PG_CONFIG" --includedir-server)" \
+	-o "$CLUSTER_DIR/calls" test/bench/calls.c || exit 1
+"$CLUSTER_DIR/calls"
+echo
 clustering
 echo
 slates || exit 1

@@ -120,6 +120,87 @@ SELECT is_empty('SELECT * FROM kpx_stat_module', 'only owners see it');
 SELECT is_empty('SELECT * FROM kpx_stat_drift', 'nor drift');
 RESET ROLE;
 
+-- kpx_health: every fault, provoked and mended
+CREATE FUNCTION app.faults(deep boolean DEFAULT false) RETURNS text LANGUAGE sql AS
+$$SELECT coalesce(string_agg(concat_ws(' ', severity, fault, object), ', ' ORDER BY fault COLLATE "C", object COLLATE "C"), 'healthy') FROM kpx_health(deep) WHERE fault <> 'not preloaded'$$;
+SELECT is((SELECT count(*) FROM kpx_health() WHERE fault = 'not preloaded'), CASE WHEN :'preloaded'::boolean THEN 0 ELSE 1 END::bigint, 'not preloaded');
+SELECT is(app.faults(true), 'healthy', 'nothing else is wrong');
+SELECT is_empty('SELECT * FROM kpx_health(true) WHERE severity IS NULL OR fault IS NULL OR detail IS NULL OR action IS NULL', 'every fault is explained');
+SAVEPOINT healthy;
+SET max_parallel_maintenance_workers = 100;
+SELECT is(app.faults(), 'warning too few worker slots', 'worker slots');
+SELECT matches((SELECT action FROM kpx_health() WHERE fault = 'too few worker slots'), '^Set max_worker_processes to 10[0-9] or more, and max_parallel_workers to 100 or more', 'with the numbers');
+ROLLBACK TO healthy;
+DELETE FROM kpx.active_model WHERE module_id = (SELECT id FROM kpx.module WHERE name = 'pages');
+SELECT is(app.faults(), 'warning no active model pages', 'no active model');
+ROLLBACK TO healthy;
+DROP TABLE app.visits CASCADE;
+SELECT is(app.faults(), 'error relation is gone pages', 'event source gone');
+ROLLBACK TO healthy;
+DROP TABLE app.pages CASCADE;
+SELECT is(app.faults(), 'error relation is gone pages', 'item table gone');
+ROLLBACK TO healthy;
+ALTER TABLE app.visits RENAME page_id TO page;
+ALTER TABLE app.courses DROP on_sale CASCADE;
+SELECT is(app.faults(), 'error column is gone courses, error column is gone pages', 'columns gone');
+ROLLBACK TO healthy;
+UPDATE kpx.module SET owner = 'kpx_other' WHERE name = 'pages';
+SELECT is(app.faults(), 'warning owner may not read pages, warning owner may not read pages', 'the owner may not read items nor events');
+UPDATE kpx.module SET owner = 'kpx_nobody' WHERE name = 'pages';
+SELECT is(app.faults(), 'error owner is gone pages', 'owner gone');
+ROLLBACK TO healthy;
+DROP INDEX app.visits_user_id_idx;
+ALTER TABLE app.pages DROP CONSTRAINT pages_pkey;
+SELECT is(app.faults(), 'healthy', 'small tables need no index');
+INSERT INTO app.visits SELECT 1, 1, '2026-01-01' FROM generate_series(1, 10000);
+INSERT INTO app.pages SELECT generate_series(1000, 20000);
+ANALYZE app.visits, app.pages;
+SELECT is(app.faults(), 'warning index is missing pages, warning index is missing pages', 'large ones do');
+SELECT is((SELECT action FROM kpx_health() WHERE detail ~ 'visits'), 'CREATE INDEX CONCURRENTLY ON app.visits (user_id);', 'which');
+CREATE INDEX half ON app.visits (user_id) WHERE page_id > 5;
+CREATE INDEX other ON app.visits (page_id, user_id);
+CREATE INDEX ON app.pages (id);
+SELECT is(app.faults(), 'warning index is missing pages', 'partial ones and those that begin with another column do not help');
+CREATE INDEX ON app.visits (user_id, page_id);
+SELECT is(app.faults(), 'healthy', 'this one does');
+ROLLBACK TO healthy;
+INSERT INTO app.visits SELECT 1, 1, '2026-04-01' FROM generate_series(1, 1000);
+ANALYZE app.visits;
+SELECT is(app.faults(), 'warning model is stale pages', 'many events since training');
+SELECT kpx_train('pages', params => app.small()) \g /dev/null
+SELECT is(app.faults(), 'healthy', 'trained again');
+ROLLBACK TO healthy;
+UPDATE kpx.model_block SET data = set_byte(data, 90, get_byte(data, 90) # 1) WHERE kind = 'factors' AND model_id = :model;
+SELECT is(app.faults(), 'healthy', 'a damaged block is not seen from afar');
+SELECT is(app.faults(true), 'error model cannot be used courses', 'but by a deep look, once a model');
+SELECT matches((SELECT detail FROM kpx_health(true) WHERE fault = 'model cannot be used'), 'is corrupt', 'and says so');
+ROLLBACK TO healthy;
+SET kpxrec.simulated_time = 1775001600;
+DELETE FROM kpx.drift_stat;
+SELECT kpx_measure(ARRAY['pages']) \g /dev/null
+SELECT is(app.faults(), 'warning drift pages, warning drift pages, warning drift pages, warning drift pages', 'drift');
+SELECT matches((SELECT detail FROM kpx_health() WHERE detail ~ '^popularity'), '^popularity moved since model [0-9]+ was trained: [0-9.]+, above 0.25 and what chance makes of it', 'how much');
+ROLLBACK TO healthy;
+UPDATE kpx.model SET bytes = 400 * 1024 * 1024::bigint WHERE id = :model;
+SELECT is((SELECT string_agg(fault, ', ' ORDER BY fault) FROM kpx_health() WHERE fault <> 'not preloaded'), CASE WHEN :'preloaded'::boolean THEN 'model is too large, shared cache is too small' ELSE 'model is too large' END, 'caches');
+ROLLBACK TO healthy;
+SET kpxrec.simulated_time = 1775001600;
+SELECT count(*) FROM kpx_recommend_slate(3::bigint, ARRAY['courses', 'products'], 4, 'courses', true) \g /dev/null
+SELECT is(app.faults(), 'healthy', 'a slate just logged');
+SET kpxrec.simulated_time = 1775201600;
+SELECT is(app.faults(), 'warning attribution lags', 'and never attributed');
+ROLLBACK TO healthy;
+-- who sees what
+SET ROLE kpx_other;
+SELECT is_empty($$SELECT * FROM kpx_health(true) WHERE object IS NOT NULL$$, 'faults of modules are for their owners');
+RESET ROLE;
+ALTER TABLE app.visits RENAME page_id TO page;
+GRANT pg_read_all_stats TO kpx_other;
+SET ROLE kpx_other;
+SELECT is(app.faults(), 'error column is gone pages', 'and for pg_read_all_stats');
+RESET ROLE;
+ROLLBACK TO healthy;
+
 SELECT is_empty('SELECT * FROM kpx_stat_progress', 'nothing is under way');
 SELECT is_empty($$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	WHERE c.relname ~ '^kpx_stat_' AND c.relkind = 'v' AND a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL$$, 'every column of these views is explained');

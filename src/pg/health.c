@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -164,13 +165,18 @@ check_index(Health *h, const KpxModule *module, Relation relation, const char *r
 		  psprintf("CREATE INDEX CONCURRENTLY ON %s (%s);", relation_name, quote_identifier(name)));
 }
 
-/* The relation, opened; NULL and a fault when it is gone. */
+/* The relation, opened; NULL and a fault when it is gone. NULL also while somebody alters it: who watches must not wait. */
 static Relation
 open_relation(Health *h, const KpxModule *module, Oid oid, const char *name)
 {
-	Relation relation = try_relation_open(oid, AccessShareLock);
 	Oid owner = get_role_oid(module->owner, true);
+	Relation relation;
 
+	if (!ConditionalLockRelationOid(oid, AccessShareLock))
+		return NULL;
+	relation = try_relation_open(oid, NoLock);
+	if (relation == NULL)
+		UnlockRelationOid(oid, AccessShareLock);
 	if (relation == NULL)
 		fault(h, "error", "relation is gone", module->name, psprintf("Relation %s does not exist any more.", name),
 			  "Register its replacement and drop the source with kpx_drop_events, or drop the module with kpx_drop_module.");

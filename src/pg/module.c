@@ -545,6 +545,8 @@ kpx_drop_module(PG_FUNCTION_ARGS)
 		"DELETE FROM kpx.traffic WHERE module_id = $1",
 		"DELETE FROM kpx.trending WHERE module_id = $1",
 		"DELETE FROM kpx.activation WHERE module_id = $1",
+		"DELETE FROM kpx.module_stat WHERE module_id = $1",
+		"DELETE FROM kpx.drift_stat WHERE module_id = $1",
 		"DELETE FROM kpx.rule WHERE set_id IN (SELECT id FROM kpx.rule_set WHERE module_ids @> ARRAY[$1])",
 		"DELETE FROM kpx.rule_item WHERE set_id IN (SELECT id FROM kpx.rule_set WHERE module_ids @> ARRAY[$1])",
 		"DELETE FROM kpx.rule_set WHERE module_ids @> ARRAY[$1]",

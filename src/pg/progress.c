@@ -31,8 +31,9 @@ typedef struct Slot
 
 static KpxProgress mine = {.loss = NAN};
 static Slot *slot = NULL;
+#define MAX_DEPTH 8
 static int depth = 0; /* of what began inside what */
-static int level; /* of the transaction in which the outermost began */
+static int level[MAX_DEPTH]; /* of the transaction in which each began */
 
 static size_t
 slots_bytes(void)
@@ -112,7 +113,11 @@ at_transaction(XactEvent event, void *arg)
 static void
 at_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *arg)
 {
-	if (depth > 0 && event == SUBXACT_EVENT_ABORT_SUB && GetCurrentTransactionNestLevel() <= level)
+	if (depth == 0 || event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (depth > 0 && level[Min(depth, MAX_DEPTH) - 1] >= GetCurrentTransactionNestLevel())
+		depth--;
+	if (depth == 0)
 		finish();
 }
 
@@ -130,6 +135,8 @@ kpx_progress_begin(const char *what, const char *object)
 {
 	static bool registered = false;
 
+	if (depth < MAX_DEPTH)
+		level[depth] = GetCurrentTransactionNestLevel();
 	if (depth++ > 0)
 		return;
 	if (!registered)
@@ -139,7 +146,6 @@ kpx_progress_begin(const char *what, const char *object)
 		registered = true;
 	}
 	slot = own_slot();
-	level = GetCurrentTransactionNestLevel();
 	mine = (KpxProgress){.pid = MyProcPid, .database = MyDatabaseId, .user = GetUserId(), .loss = NAN};
 	mine.started_at = mine.phase_started_at = GetCurrentTimestamp();
 	copy_name(mine.what, sizeof(mine.what), what);

@@ -120,6 +120,11 @@ SELECT is_empty('SELECT * FROM kpx_stat_module', 'only owners see it');
 SELECT is_empty('SELECT * FROM kpx_stat_drift', 'nor drift');
 RESET ROLE;
 
+SAVEPOINT measured;
+SELECT kpx_drop_module('pages') \g /dev/null
+SELECT is((SELECT count(*) FROM kpx.module_stat s FULL JOIN kpx.drift_stat d USING (module_id) WHERE NOT EXISTS (SELECT FROM kpx.module m WHERE m.id = module_id)), 0::bigint, 'measurements go with the module');
+ROLLBACK TO measured;
+
 -- kpx_health: every fault, provoked and mended
 CREATE FUNCTION app.faults(deep boolean DEFAULT false) RETURNS text LANGUAGE sql AS
 $$SELECT coalesce(string_agg(concat_ws(' ', severity, fault, object), ', ' ORDER BY fault COLLATE "C", object COLLATE "C"), 'healthy') FROM kpx_health(deep) WHERE fault <> 'not preloaded'$$;
@@ -189,6 +194,15 @@ SELECT count(*) FROM kpx_recommend_slate(3::bigint, ARRAY['courses', 'products']
 SELECT is(app.faults(), 'healthy', 'a slate just logged');
 SET kpxrec.simulated_time = 1775201600;
 SELECT is(app.faults(), 'warning attribution lags', 'and never attributed');
+ROLLBACK TO healthy;
+-- jobs
+INSERT INTO kpx.job (name, owner, task, arguments, every, time_zone, catch_up, jitter, anchor, system_identifier, database, consecutive_failures)
+SELECT name, 'kpx_other', 'attribute', '{}', '1 hour', 'UTC', 'once', '0', now(), 1, 1, failures FROM (VALUES ('fine', 0), ('unlucky', 1), ('broken', 3)) j(name, failures);
+INSERT INTO kpx.job_run (job_id, job, owner, task, attempt, status, scheduled_for, message) SELECT id, name, owner, task, 0, 'failed', now(), 'why ' || name FROM kpx.job WHERE consecutive_failures > 0;
+SELECT is(app.faults(), 'error job fails broken, warning job fails unlucky' || CASE WHEN :'preloaded'::boolean THEN '' ELSE ', error jobs do not run' END, 'failing jobs, and jobs that nothing runs');
+SELECT is((SELECT detail FROM kpx_health() WHERE object = 'broken'), '3 runs failed one after the other, the last with: why broken', 'why');
+UPDATE kpx.job SET consecutive_failures = 0, enabled = false, paused_because = 'restored elsewhere';
+SELECT is(app.faults(), 'warning job is paused broken, warning job is paused fine, warning job is paused unlucky', 'paused jobs');
 ROLLBACK TO healthy;
 -- who sees what
 SET ROLE kpx_other;

@@ -37,6 +37,7 @@ static const Task tasks[] = {
 	{"mine rules", "kpx_mine_rules"},
 	{"expire impressions", "kpx_expire_impressions"},
 	{"optimise policy", "kpx_optimize_policy"},
+	{"measure", "kpx_measure"},
 };
 
 static const Task *

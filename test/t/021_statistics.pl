@@ -10,7 +10,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kpxrec'\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kpxrec'\nkpxrec.allow_superuser_jobs = on\n");
 $node->start;
 platform($node, 200, 100, 10);
 $node->safe_psql('postgres', q{SELECT kpx_train(ARRAY['courses', 'videos'], params => '{"factors": 8, "iterations": 2}'); CREATE DATABASE other});
@@ -31,6 +31,11 @@ $node->safe_psql('other', 'SELECT kpx_stat_reset()');
 is($node->safe_psql('postgres', 'SELECT sum(calls) FROM kpx_stat_recommend'), 1000, 'and resets nothing of it');
 $node->restart;
 is($node->safe_psql('postgres', 'SELECT count(*) FROM kpx_stat_recommend'), 0, 'a restart begins anew');
+
+# measured by a job
+$node->safe_psql('postgres', q{SELECT kpx_schedule('measure', 'measure', '{"users": 50}', every => '1 day'); SELECT kpx_run_now('measure')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM kpx_stat_module WHERE newest}), 'a job measures');
+ok($node->poll_query_until('postgres', q{SELECT last_status = 'succeeded' FROM kpx_jobs}), 'and succeeds');
 
 # who watches does not wait for who alters a table
 my ($out, $err) = ('', '');

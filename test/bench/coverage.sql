@@ -9,9 +9,9 @@ SELECT kpx_set_policy(params => '{"lambda": 0.6, "epsilon": 0.2, "top": 5}') AS 
 SELECT kpx_set_policy(params => '{"epsilon": 0.1}', activate => false) AS near \gset
 SELECT kpx_set_policy(params => '{"lambda": 0.5, "epsilon": 0.15}', activate => false) AS far \gset
 CALL sim.people(1000001, 1004000);
-CREATE TEMP TABLE truth AS SELECT judged, reward, t.* FROM (VALUES ('near', :near), ('far', :far)) v(judged, version), unnest('{click,conversion,revenue}'::text[]) reward,
-	LATERAL sim.truth(version::bigint, 1000001, 1004000, 1, '2027-03-01 10:00+00', reward) t;
-CREATE TEMP TABLE estimate (log int, judged text, reward text, estimator text, value float8, std_error float8, low float8, high float8, effective_sample_size float8);
+CREATE TEMP TABLE truth AS SELECT judged, t.* FROM (VALUES ('itself', :logging), ('near', :near), ('far', :far)) v(judged, version),
+	LATERAL sim.truth(version::bigint, 1000001, 1004000, 1, '2027-03-01 10:00+00') t;
+CREATE TEMP TABLE estimate (log int, judged text, estimator text, value float8, std_error float8, low float8, high float8, effective_sample_size float8);
 
 CREATE PROCEDURE sim.one_log(log int, slates int, versions jsonb) LANGUAGE plpgsql AS $$
 DECLARE
@@ -28,14 +28,14 @@ BEGIN
 	FROM sim.person p, sim.item i WHERE s.visit = 100 + log AND p.user_id = s.user_id AND i.module = s.module AND i.item_id = s.item_id;
 	PERFORM kpx_feedback(slate_id, item_id::text, 'click', module => module) FROM sim.shown WHERE visit = 100 + log AND clicked;
 	PERFORM kpx_feedback(slate_id, item_id::text, 'conversion', earned, module => module) FROM sim.shown WHERE visit = 100 + log AND clicked AND bought;
-	INSERT INTO estimate SELECT log, key, r, e.estimator, e.value, e.std_error, e.low, e.high, e.effective_sample_size
-	FROM jsonb_each_text(versions), unnest('{click,conversion,revenue}'::text[]) r, kpx_evaluate_policy(value::bigint, now, '{ips,snips,dr}', r, '{"bootstrap": 500}') e;
+	INSERT INTO estimate SELECT log, key, e.estimator, e.value, e.std_error, e.low, e.high, e.effective_sample_size
+	FROM jsonb_each_text(versions), kpx_evaluate_policy(value::bigint, now, params => '{"bootstrap": 500}') e;
 	COMMIT;
 END $$;
-SELECT format('CALL sim.one_log(%s, %s, %L)', n, :slates, jsonb_build_object('near', :near, 'far', :far)) FROM generate_series(1, :logs) n \gexec
+SELECT format('CALL sim.one_log(%s, %s, %L)', n, :slates, jsonb_build_object('itself', :logging, 'near', :near, 'far', :far)) FROM generate_series(1, :logs) n \gexec
 
-SELECT format('| %s | %s | %s | %s | %s ± %s | %s | %s %% ± %s %% | %s |', t.judged, t.reward, estimator, round(t.value::numeric, 3), round(avg(e.value)::numeric, 3),
+SELECT format('| %s | %s | %s | %s ± %s | %s | %s %% ± %s %% | %s |', t.judged, estimator, round(t.value::numeric, 3), round(avg(e.value)::numeric, 3),
 	round((1.96 * stddev(e.value) / sqrt(count(*)))::numeric, 3), round(avg(e.std_error)::numeric, 3),
 	round((100 * avg((t.value BETWEEN low AND high)::int))::numeric, 1), round((100 * 1.96 * sqrt(0.95 * 0.05 / count(*)))::numeric, 1), round(avg(effective_sample_size)))
-FROM estimate e JOIN truth t USING (judged, reward) GROUP BY t.judged, t.reward, t.value, estimator
-ORDER BY t.judged DESC, t.reward, array_position('{ips,snips,dr}', estimator);
+FROM estimate e JOIN truth t USING (judged) GROUP BY t.judged, t.value, estimator ORDER BY array_position('{itself,near,far}', t.judged),
+	array_position('{ips,clipped_ips,snips,clipped_snips,direct,dr,switch_dr}', estimator);

@@ -14,7 +14,7 @@ simulating() {
 	echo "|---|---:|---:|---:|---:|---:|"
 	$PSQL -f test/bench/simulate.sql || return 1
 	echo
-	echo "| judged, from logs of ${SLATES:-400} slates | reward | estimator | truth | mean estimate of ${LOGS:-60} logs | mean standard error | 95 % intervals that cover the truth | effective sample size |"
-	echo "|---|---|---|---:|---:|---:|---:|---:|"
-	PGOPTIONS='-c client_min_messages=error' $PSQL -d sim_start -v logs="${LOGS:-60}" -v slates="${SLATES:-400}" -f test/bench/coverage.sql
+	echo "| judged, from logs of ${SLATES:-400} slates | estimator | truth | mean estimate of ${LOGS:-80} logs | mean standard error | 95 % intervals that cover the truth | effective sample size |"
+	echo "|---|---|---:|---:|---:|---:|---:|"
+	PGOPTIONS='-c client_min_messages=error' $PSQL -d sim_start -v logs="${LOGS:-80}" -v slates="${SLATES:-400}" -f test/bench/coverage.sql
 }

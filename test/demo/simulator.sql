@@ -136,12 +136,11 @@ SELECT kpx_add_events('videos', 'sim.watches', 'watch', 'user_id', 'video_id', o
 	kpx_add_events('products', 'sim.orders', 'purchase', 'user_id', 'product_id', occurred_at => 'at', value => 'paid', weight => 3),
 	kpx_add_events('courses', 'sim.enrolments', 'purchase', 'user_id', 'course_id', occurred_at => 'at', value => 'paid', weight => 3) \g /dev/null
 
--- What a version of the policy brings a slate in truth (revenue, conversion or click), of people who are not
--- tired: the expectation over what they do, a mean over people and one draw of the slate.
-CREATE FUNCTION sim.truth(version bigint, first bigint, last bigint, v int, now timestamptz, reward text DEFAULT 'revenue', OUT value float8, OUT std_error float8, OUT slates bigint) LANGUAGE sql AS $$
+-- What a version of the policy earns a slate in truth, of people who are not tired: the expectation
+-- over what they do, a mean over people and one draw of the slate.
+CREATE FUNCTION sim.truth(version bigint, first bigint, last bigint, v int, now timestamptz, OUT value float8, OUT std_error float8, OUT slates bigint) LANGUAGE sql AS $$
 	SELECT avg(e), stddev(e) / sqrt(count(*)), count(*) FROM (
-		SELECT sum(sim.p_click(p, i, s.rank, 0, sim.season(now)) * CASE reward WHEN 'click' THEN 1 ELSE sim.p_convert(p, i) END
-			* CASE reward WHEN 'revenue' THEN sim.earned(i) ELSE 1 END) AS e
+		SELECT sum(sim.p_click(p, i, s.rank, 0, sim.season(now)) * sim.p_convert(p, i) * sim.earned(i)) AS e
 		FROM sim.person p, kpx_recommend_slate(p.user_id, '{videos,products,courses}', 4, sim.home(p.user_id, v), policy => version) s, sim.item i
 		WHERE p.user_id BETWEEN first AND last AND i.module = s.module AND i.item_id = s.item_id::bigint
 		GROUP BY p.user_id) x

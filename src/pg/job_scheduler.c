@@ -210,8 +210,8 @@ start(const KpxJob *job, const KpxDue *due, bool retry)
 		run = kpx_run_start(job->id, due->slot, (int64) due->missed, retry);
 		kpx_run_finish(run, &outcome);
 		kpx_job_stop(job->id, fault);
-		commit();
 		ereport(WARNING, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION), errmsg("kpxrec job \"%s\" is paused: %s", job->name, fault)));
+		commit();
 		return true;
 	}
 	commit();

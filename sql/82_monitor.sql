@@ -161,6 +161,6 @@ GRANT SELECT ON @extschema@.kpx_stat_module, @extschema@.kpx_stat_drift TO PUBLI
 
 CREATE FUNCTION @extschema@.kpx_health(
 	deep boolean DEFAULT false, OUT severity text, OUT fault text, OUT object text, OUT detail text, OUT action text)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'kpx_health' LANGUAGE C VOLATILE ROWS 5;
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'kpx_health' LANGUAGE C STABLE ROWS 5;
 COMMENT ON FUNCTION @extschema@.kpx_health(boolean) IS
 'one row a fault, with what to do; no row: nothing is known to be wrong. deep: also reads all blocks of the active models';

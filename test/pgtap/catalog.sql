@@ -24,7 +24,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_publish', 'kpx_grant', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'kpx_schedule', 'kpx_alter_job', 'kpx_unschedule', 'kpx_run_now', 'kpx_pause', 'kpx_resume',
 		'stat_progress',
-		'stat_recommend', 'kpx_stat_reset', 'kpx_measure', 'kpx_health',
+		'stat_recommend', 'kpx_stat_reset', 'kpx_measure',
 		'kpx_create_recommendation_view', 'kpx_refresh_recommendations', 'kpx_drop_recommendation_view',
 		'kpx_optimize_policy', 'kpx_set_policy', 'kpx_recommend_slate', 'kpx_feedback', 'kpx_attribute', 'kpx_expire_impressions', 'kpx_train_ranker'], 'what writes or trains is VOLATILE, and only that');
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'i'$$,

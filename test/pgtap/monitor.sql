@@ -205,6 +205,7 @@ UPDATE kpx.job SET consecutive_failures = 0, enabled = false, paused_because = '
 SELECT is(app.faults(), 'warning job is paused broken, warning job is paused fine, warning job is paused unlucky', 'paused jobs');
 ROLLBACK TO healthy;
 -- who sees what
+SELECT ok(has_function_privilege('public', 'kpx_health(boolean)', 'EXECUTE'), 'anyone may ask');
 SET ROLE kpx_other;
 SELECT is_empty($$SELECT * FROM kpx_health(true) WHERE object IS NOT NULL$$, 'faults of modules are for their owners');
 RESET ROLE;

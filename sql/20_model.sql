@@ -13,6 +13,7 @@ CREATE TABLE kpx.model (
 	interactions bigint NOT NULL,
 	iterations integer NOT NULL,
 	loss double precision,
+	losses double precision[],
 	seconds jsonb NOT NULL,
 	bytes bigint NOT NULL,
 	metrics jsonb,
@@ -23,6 +24,7 @@ CREATE TABLE kpx.model (
 );
 COMMENT ON TABLE kpx.model IS 'trained models: one row a training run';
 COMMENT ON COLUMN kpx.model.metrics IS 'what it reached on held-out events, where that was measured';
+COMMENT ON COLUMN kpx.model.losses IS 'after each iteration; NULL: the algorithm has none';
 COMMENT ON COLUMN kpx.model.refreshed_at IS 'when kpx_refresh_items or kpx_update_items last changed it';
 
 -- Which modules a model spans, in the order of their items inside it. No foreign key
@@ -163,7 +165,7 @@ SELECT m.id AS model, m.name, m.version,
 	 FROM kpx.traffic t JOIN kpx.model_module mm
 		ON mm.module_id OPERATOR(pg_catalog.=) t.module_id AND mm.model_id OPERATOR(pg_catalog.=) t.model_id
 	 WHERE t.model_id OPERATOR(pg_catalog.=) m.id) AS traffic,
-	m.algorithm, m.params, m.factors, m.users, m.items, m.interactions, m.iterations, m.loss, m.metrics,
+	m.algorithm, m.params, m.factors, m.users, m.items, m.interactions, m.iterations, m.loss, m.losses, m.metrics,
 	(SELECT pg_catalog.min(mm.oldest_event) FROM kpx.model_module mm WHERE mm.model_id OPERATOR(pg_catalog.=) m.id) AS oldest_event,
 	(SELECT pg_catalog.max(mm.newest_event) FROM kpx.model_module mm WHERE mm.model_id OPERATOR(pg_catalog.=) m.id) AS newest_event,
 	m.seconds, m.bytes, pg_catalog.pg_size_pretty(m.bytes) AS size, m.owner, m.trained_by, m.created_at, m.refreshed_at
@@ -190,6 +192,7 @@ COMMENT ON COLUMN @extschema@.kpx_models.items IS 'items it knows';
 COMMENT ON COLUMN @extschema@.kpx_models.interactions IS 'pairs of a user and an item it was trained on';
 COMMENT ON COLUMN @extschema@.kpx_models.iterations IS 'iterations that were run';
 COMMENT ON COLUMN @extschema@.kpx_models.loss IS 'of the last iteration, comparable among trainings on the same events only; NULL: none';
+COMMENT ON COLUMN @extschema@.kpx_models.losses IS 'after each iteration; NULL: the algorithm has none';
 COMMENT ON COLUMN @extschema@.kpx_models.seconds IS 'of reading, training and storing';
 COMMENT ON COLUMN @extschema@.kpx_models.bytes IS 'of its numbers, as they are stored';
 COMMENT ON COLUMN @extschema@.kpx_models.size IS 'bytes in words';

@@ -59,11 +59,14 @@ need() {
 	esac
 }
 
+# want STEP PACKAGE: what one test uses that is skipped without it.
+want() { [[ "$1" =~ ${ONLY:-} ]] && WANT="$WANT $2" || true; }
+
 need_program() { command -v "$1" >/dev/null || NEED="$NEED $2"; }
 
 missing_packages() {
 	local share include bin
-	NEED=
+	NEED= WANT=
 	if [ "$task" = lint ]; then
 		need_program clang-format clang-format
 		need_program cppcheck cppcheck
@@ -82,6 +85,9 @@ missing_packages() {
 		need_program pg_prove libtap-parser-sourcehandler-pgtap-perl
 		perl -MIPC::Run -e1 2>/dev/null || NEED="$NEED libipc-run-perl"
 		need_program clang clang
+		command -v chromium >/dev/null || want 030_report.pl chromium
+		command -v xmllint >/dev/null || want 030_report.pl libxml2-utils
+		[ "$PG_CONFIG" != "/usr/lib/postgresql/$VERSION/bin/pg_config" ] || [ -e "$("$PG_CONFIG" --pkglibdir 2>/dev/null)/pg_cron.so" ] || want 024_job_cron.pl "postgresql-$VERSION-cron"
 	fi
 }
 
@@ -128,14 +134,16 @@ and then make again"
   $line"; }
 }
 
-# pg_cron, for the one test that uses it: without it that test is skipped.
-wanted_packages() {
-	[ "$task" = check ] && [[ 024_job_cron.pl =~ ${ONLY:-} ]] && [ "$PG_CONFIG" = "/usr/lib/postgresql/$VERSION/bin/pg_config" ] || return 0
-	[ ! -e "$("$PG_CONFIG" --pkglibdir)/pg_cron.so" ] && command -v apt-get >/dev/null || return 0
+install_wanted() {
+	local package
+	command -v apt-get >/dev/null || return 0
 	SUDO=
 	[ "$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && SUDO=sudo; } || return 0
 	APT_LOG=$RUN_DIR/apt.log
-	without_main_cluster apt install "postgresql-$VERSION-cron" || echo "postgresql-$VERSION-cron could not be installed: its test is skipped"
+	for package in $WANT; do
+		echo "installing $package"
+		without_main_cluster apt install --no-install-recommends "$package" || echo "$package could not be installed: its test is skipped"
+	done
 }
 
 ensure_packages() {
@@ -146,5 +154,5 @@ ensure_packages() {
 		missing_packages
 		[ -z "$NEED" ] || stop "after installing, still missing:$NEED"
 	fi
-	wanted_packages
+	[ -z "$WANT" ] || install_wanted
 }

@@ -135,7 +135,8 @@ perl_tests() {
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/..
 	[ -f "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ] ||
 		{ echo "skipped Perl TAP: this server was installed without $pgxs/test/perl"; return; }
-	mkdir "$dir" && cp -r test/t "$dir/" || return 1
+	mkdir "$dir" && cp -r test/t "$dir/" && mkdir "$dir/docs" && cp -r docs/dashboards "$dir/docs/" || return 1
+	command -v chromium >/dev/null || echo "skipped 030_report.pl: no chromium"
 	[ "$(id -u)" != 0 ] || chown -R "$SERVER_USER" "$dir"
 	for file in "$dir"/t/*.pl; do
 		step "$(basename "$file")" as_server_user env "PATH=$BINDIR:$PATH" TESTDATADIR="$dir" TESTLOGDIR="$dir" \

@@ -33,6 +33,8 @@ typedef struct KpxFit
 	int part; /* the part to make */
 	int iterations;
 	double loss; /* NaN: none */
+	double *losses; /* [n_losses]: after each iteration; in the context that was current */
+	int n_losses;
 	int workers;
 	struct KpxContent *content; /* what read returned, or NULL */
 } KpxFit;

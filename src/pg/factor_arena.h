@@ -73,6 +73,7 @@ typedef struct KpxFactorProcess
 	double *gram; /* leader */
 	float *user_diagonal; /* leader: the users' Gram matrix where the items were solved last */
 	double *basis_workspace; /* leader */
+	double *losses; /* leader: [iterations] */
 } KpxFactorProcess;
 
 static inline void *

@@ -225,7 +225,7 @@ leader_loss(KpxFactorProcess *p)
 		loss += items[c].objective;
 	s->loss = loss;
 	memcpy(p->user_diagonal, kpx_factor_at(p, s->diagonal), s->ld * sizeof(float));
-	s->done++;
+	p->losses[s->done++] = loss;
 	s->stop = s->done >= s->iterations ||
 			  (s->tolerance > 0 && s->done > 1 && before - loss < s->tolerance * before);
 	kpx_progress_loss((uint64) s->done, loss);
@@ -372,6 +372,8 @@ make_part(const KpxFactorProcess *p, KpxFit *fit)
 		blanks[m] = (float) s->unobserved[m];
 	fit->iterations += s->done;
 	fit->loss = s->loss;
+	fit->losses = p->losses;
+	fit->n_losses = s->done;
 }
 
 void
@@ -400,6 +402,7 @@ kpx_factor_train(KpxFit *fit)
 	}
 	p.shared = (KpxFactorRun *) p.arena;
 	*p.shared = plan;
+	p.losses = kpx_alloc(CurrentMemoryContext, (size_t) plan.iterations, sizeof(double));
 	pg_atomic_init_u64(&p.shared->next, 0);
 	ConditionVariableInit(&p.shared->go_changed);
 	kpx_factor_fill(&p, data, fit->params->seed);

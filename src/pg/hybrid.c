@@ -78,6 +78,8 @@ kpx_voices_fit(KpxFit *fit, const KpxVoicePlan *plan, int begin, int end)
 		{
 			fit->iterations = sub.iterations;
 			fit->loss = sub.loss;
+			fit->losses = sub.losses;
+			fit->n_losses = sub.n_losses;
 		}
 		fit->workers = Max(fit->workers, sub.workers);
 	}

@@ -161,6 +161,20 @@ kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type)
 	return value;
 }
 
+char *
+kpx_id_sql(KpxIdKind kind, const char *text)
+{
+	switch (kind)
+	{
+		case KPX_ID_INT:
+			return psprintf("CASE WHEN %s OPERATOR(pg_catalog.~) '^-?[0-9]{1,18}$' THEN %s::pg_catalog.int8 END", text, text);
+		case KPX_ID_UUID:
+			return psprintf("CASE WHEN %s OPERATOR(pg_catalog.~) '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN %s::pg_catalog.uuid END", text, text);
+		default:
+			return pstrdup(text);
+	}
+}
+
 KpxId
 kpx_id_from_text(KpxIdKind kind, const char *text)
 {

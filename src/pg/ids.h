@@ -52,6 +52,8 @@ extern Datum kpx_id_to_datum(KpxIdKind kind, KpxId id, Oid type);
 /* n ids of one kind as an array value of the kind's type. */
 extern Datum kpx_id_array(KpxIdKind kind, const KpxId *ids, int n);
 extern char *kpx_id_to_cstring(KpxIdKind kind, KpxId id);
+/* SQL that reads a text expression as an id of this kind; NULL when it cannot be one. */
+extern char *kpx_id_sql(KpxIdKind kind, const char *text);
 /* Reads text as an id of this kind; what the type's input function raises. */
 extern KpxId kpx_id_from_text(KpxIdKind kind, const char *text);
 

@@ -85,6 +85,8 @@ typedef struct KpxTrainingReport
 	int factors; /* 0 = none */
 	int iterations;
 	double loss; /* NaN = none */
+	const double *losses; /* [n_losses]: after each iteration */
+	int n_losses;
 	double read_seconds;
 	double train_seconds;
 } KpxTrainingReport;

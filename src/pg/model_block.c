@@ -159,28 +159,39 @@ model_bytes(const KpxModel *model)
 	return bytes;
 }
 
+static Datum
+losses_array(const KpxTrainingReport *report)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(report->n_losses, 1));
+
+	for (int i = 0; i < report->n_losses; i++)
+		elements[i] = Float8GetDatum(report->losses[i]);
+	return PointerGetDatum(construct_array(elements, report->n_losses, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 static void
 store_row(KpxModel *model, const KpxTrainingReport *report, int *version)
 {
 	Oid types[] = {TEXTOID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, FLOAT8OID,
-				   FLOAT8OID, FLOAT8OID, INT8OID};
+				   FLOAT8OID, FLOAT8OID, INT8OID, FLOAT8ARRAYOID};
 	Datum values[] = {CStringGetTextDatum(model->name), DirectFunctionCall1(namein, CStringGetDatum(model->owner)),
 					  CStringGetTextDatum(report->algorithm), report->params, Int32GetDatum(report->factors),
 					  Int64GetDatum(report->users), Int64GetDatum(model->items), Int64GetDatum(report->interactions),
 					  Int32GetDatum(report->iterations), Float8GetDatum(report->loss), Float8GetDatum(report->read_seconds),
-					  Float8GetDatum(report->train_seconds), Int64GetDatum(model_bytes(model))};
-	char nulls[] = "             ";
+					  Float8GetDatum(report->train_seconds), Int64GetDatum(model_bytes(model)), losses_array(report)};
+	char nulls[] = "              ";
 	bool null;
 
 	nulls[4] = report->factors ? ' ' : 'n';
 	nulls[9] = isnan(report->loss) ? 'n' : ' ';
+	nulls[13] = report->n_losses ? ' ' : 'n';
 	kpx_catalog_execute("INSERT INTO kpx.model (name, version, owner, algorithm, params, factors, users, items,"
-						" interactions, iterations, loss, seconds, bytes)"
+						" interactions, iterations, loss, seconds, bytes, losses)"
 						" SELECT $1, 1 + coalesce((SELECT max(version) FROM kpx.model WHERE name = $1), 0), $2, $3, $4,"
 						" $5, $6, $7, $8, $9, $10,"
-						" jsonb_build_object('read', round($11::numeric, 3), 'train', round($12::numeric, 3)), $13"
+						" jsonb_build_object('read', round($11::numeric, 3), 'train', round($12::numeric, 3)), $13, $14"
 						" RETURNING id, version",
-						13, types, values, nulls, false);
+						lengthof(types), types, values, nulls, false);
 	model->id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	*version = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null));
 }

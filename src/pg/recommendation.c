@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "forget.h"
 #include "ingest.h"
 #include "model.h"
 #include "registry.h"
@@ -37,6 +38,7 @@ typedef struct Refresh
 {
 	const KpxRecommendation *what;
 	KpxIdKind kind; /* of users */
+	KpxForgotten *forgotten;
 	SPIPlanPtr plan;
 	MemoryContext context; /* of one batch */
 	MemoryContext whole; /* of the refresh */
@@ -73,12 +75,12 @@ kpx_recommendation_leave(const KpxIdentity *before)
  * The server's own locks would stand in autovacuum's way, and it in ours.
  */
 static bool
-lock_rows(Oid rows, bool wait)
+lock_rows(Oid rows)
 {
 	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, rows, 0x4B52);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* ------------------------------------------------------------ what is registered */
@@ -236,8 +238,11 @@ static void
 take_user(void *state, KpxId user)
 {
 	Refresh *r = state;
-	MemoryContext old = MemoryContextSwitchTo(r->context);
+	MemoryContext old;
 
+	if (kpx_forgotten_has(r->forgotten, r->kind, user))
+		return;
+	old = MemoryContextSwitchTo(r->context);
 	r->users[r->n++] = kpx_id_copy(user);
 	MemoryContextSwitchTo(old);
 	if (r->n == USERS_A_BATCH)
@@ -292,6 +297,8 @@ merge_all(Refresh *r, KpxRefreshed *done)
 		n_modules = kpx_registered_modules(registry, kpx_model(registry, module->active_model), &modules);
 	r->kind = kpx_user_kind(modules, n_modules);
 	r->whole = CurrentMemoryContext;
+	kpx_lock_all_users(true);
+	r->forgotten = kpx_forgotten_load(registry);
 	r->context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec recommendation", ALLOCSET_DEFAULT_SIZES);
 	prepare_merge(r, kpx_module_item_kind(module));
 	kpx_users_read(modules, n_modules, InvalidOid, r->kind, active_since(r->what->active), take_user, r);
@@ -311,13 +318,15 @@ kpx_recommendation_refresh(const KpxRecommendation *what)
 	instr_time end;
 
 	INSTR_TIME_SET_CURRENT(start);
-	if (!lock_rows(what->rows, false))
+	if (!lock_rows(what->rows))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("recommendation view \"%s\" is being refreshed by another session", what->view_name),
 				 errhint("Wait for it.")));
 	r->what = what;
 	kpx_recommendation_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	/* rows are written while the users are read, which a parallel plan does not allow */
+	(void) set_config_option("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	merge_all(r, &done);
 	kpx_recommendation_leave(&before);
 	INSTR_TIME_SET_CURRENT(end);
@@ -365,6 +374,25 @@ kpx_refresh_recommendations(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+static uint64
+forget_in(const KpxRecommendation *what, KpxIdKind kind, KpxId user)
+{
+	Oid types[] = {kpx_id_kind_type(kind)};
+	Datum values[] = {kpx_id_to_datum(kind, user, types[0])};
+	KpxIdentity before;
+	KpxIdKind found;
+	uint64 deleted;
+
+	if (!kpx_id_kind(get_atttype(what->rows, get_attnum(what->rows, "user_id")), &found) || found != kind)
+		return 0;
+	kpx_recommendation_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	if (SPI_execute_with_args(psprintf("DELETE FROM %s WHERE user_id = $1", what->rows_sql), 1, types, values, NULL, false, 0) != SPI_OK_DELETE)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("table %s cannot be written", what->rows_sql)));
+	deleted = SPI_processed;
+	kpx_recommendation_leave(&before);
+	return deleted;
+}
+
 uint64
 kpx_recommendations_forget(KpxIdKind kind, KpxId user)
 {
@@ -373,20 +401,6 @@ kpx_recommendations_forget(KpxIdKind kind, KpxId user)
 	KpxRecommendation *all = kpx_recommendations(NULL, &n);
 
 	for (int i = 0; i < n; i++)
-	{
-		Oid types[] = {kpx_id_kind_type(kind)};
-		Datum values[] = {kpx_id_to_datum(kind, user, types[0])};
-		KpxIdentity before;
-		KpxIdKind found;
-
-		(void) lock_rows(all[i].rows, true);
-		if (!kpx_id_kind(get_atttype(all[i].rows, get_attnum(all[i].rows, "user_id")), &found) || found != kind)
-			continue;
-		kpx_recommendation_enter(&before, all[i].owner, SECURITY_RESTRICTED_OPERATION);
-		if (SPI_execute_with_args(psprintf("DELETE FROM %s WHERE user_id = $1", all[i].rows_sql), 1, types, values, NULL, false, 0) != SPI_OK_DELETE)
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("table %s cannot be written", all[i].rows_sql)));
-		deleted += SPI_processed;
-		kpx_recommendation_leave(&before);
-	}
+		deleted += forget_in(&all[i], kind, user);
 	return deleted;
 }

@@ -40,10 +40,8 @@ extern KpxRecommendation *kpx_recommendations(const char *module, int *n);
 extern KpxRefreshed kpx_recommendation_refresh(const KpxRecommendation *what);
 
 /*
- * Deletes a user's rows from all recommendation views, whoever owns them, each as the owner of its
- * table; returns how many. Waits for a refresh that runs, so that it cannot bring them back; the
- * caller has deleted or hidden the user's events in this transaction. Who may ask is the caller's
- * to decide.
+ * Deletes a user's rows from all recommendation views, whoever owns them, each as the owner of its table; returns
+ * how many. The caller holds kpx_lock_all_users, so that no refresh brings them back. Who may ask is the caller's to decide.
  */
 extern uint64 kpx_recommendations_forget(KpxIdKind kind, KpxId user);
 

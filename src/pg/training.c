@@ -133,6 +133,8 @@ kpx_training_store(KpxTraining *training)
 	kpx_progress_phase("storing the model", 0);
 	report->iterations = training->fit.iterations;
 	report->loss = training->fit.loss;
+	report->losses = training->fit.losses;
+	report->n_losses = training->fit.n_losses;
 	if (training->params->algorithm->vector && model->items > 0)
 		(void) training->params->algorithm->vector(model, 0, 0, &report->factors);
 	report->params = kpx_params_jsonb(training->params, kpx_module_names(training->modules, training->n_modules));

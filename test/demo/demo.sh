@@ -24,6 +24,12 @@ else
 	done
 	simulated sim_loop && $PSQL -d sim_loop -f test/demo/10_loop.sql || exit 1
 fi
+# what is left behind: a page for a browser, in two languages
+REPORTS=$(mktemp -d "$(dirname "$RUN_DIR")/kpxrec-report.XXXXXX") || exit 1
+for language in en zh; do
+	$PSQL -At -c "SELECT kpx_report(language => '$language')" >"$REPORTS/$language.html" || exit 1
+done
+echo "The same and more as a page: $REPORTS/en.html (and zh.html)"
 echo "All in $(($(date +%s) - started)) seconds."
 if [ -n "${KEEP:-}" ]; then
 	trap - EXIT INT TERM HUP

@@ -31,7 +31,9 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 	ARRAY['kpx_recall', 'kpx_hit_rate', 'kpx_ndcg', 'kpx_mrr', 'kpx_average_precision', 'kpx_interests', 'kpx_behaviour',
 		'kpx_similarity', 'kpx_profile_agg', 'kpx_profile_agg_add', 'kpx_profile_agg_add_many', 'kpx_profile_agg_fuse', 'kpx_profile_agg_combine',
 		'kpx_profile_agg_serialize', 'kpx_profile_agg_deserialize', 'kpx_profile_agg_final', 'kpx_profile_in', 'kpx_profile_out', 'kpx_profile_recv',
-		'kpx_profile_send', 'kpx_profile_to_jsonb', 'kpx_profile_eq', 'kpx_profile_ne', 'kpx_profile_hash', 'kpx_profile_fuse', 'kpx_profile_distance'],
+		'kpx_profile_send', 'kpx_profile_to_jsonb', 'kpx_profile_eq', 'kpx_profile_ne', 'kpx_profile_hash', 'kpx_profile_fuse', 'kpx_profile_distance',
+		'html', 'report_plain', 'report_name', 'report_names', 'report_count', 'report_number', 'report_share', 'report_money', 'report_table', 'report_row', 'report_bar', 'report_step',
+		'report_lines', 'report_columns', 'report_details', 'report_section', 'report_words', 'report_curve', 'report_status', 'report_style'],
 	'metrics and what works on values are IMMUTABLE, and only they');
 SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'nothing VOLATILE runs in parallel plans');
 SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_rules_for', 'kpx_item_factors')
@@ -41,8 +43,8 @@ SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND nspn
 SELECT is_empty($$SELECT signature FROM members WHERE prosecdef$$, 'no function runs with its owner''s rights');
 SELECT is_empty($$SELECT signature FROM members m JOIN pg_roles r ON r.oid = m.proowner WHERE NOT r.rolsuper AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'C functions belong to superusers');
 SELECT is((SELECT array_agg(DISTINCT (superuser, trusted, relocatable)::text) FROM pg_available_extension_versions WHERE name = 'kpxrec'), '{"(t,f,f)"}', 'only superusers install it, it is not trusted, and does not move');
-SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
-	ARRAY['member_of', 'stat_progress', 'stat_recommend', 'may_use_model', 'may_use_rules', 'may_use_segmentation'], 'of schema kpx, PUBLIC may execute only what the views call');
+SELECT set_eq($$SELECT proname::text FROM members WHERE nspname = 'kpx' AND proname !~ '^report_' AND has_function_privilege('public', oid, 'EXECUTE')$$,
+	ARRAY['member_of', 'stat_progress', 'stat_recommend', 'may_use_model', 'may_use_rules', 'may_use_segmentation', 'html'], 'of schema kpx, PUBLIC may execute only what the views and the report call');
 SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relacl IS NOT NULL$$,
 	'nobody but the owner has rights on the tables of schema kpx');
 SELECT ok(NOT has_schema_privilege('public', 'kpx', 'USAGE') AND NOT has_schema_privilege('public', 'kpx', 'CREATE'), 'nor on the schema');

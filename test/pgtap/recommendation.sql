@@ -1,6 +1,6 @@
 -- recommendation: tables of recommendations with typed views, refreshed by differences.
 BEGIN;
-SELECT plan(48);
+SELECT plan(51);
 \ir fixture.psql
 ALTER TABLE app.products ADD category text DEFAULT 'tools', ADD colour text, ADD title_en text;
 UPDATE app.products SET colour = 'c' || id % 4;
@@ -59,6 +59,8 @@ INSERT INTO app.seen SELECT chr(97 + u % 26) || u, 'i' || 1 + (u * 7 + n * 3) % 
 INSERT INTO app.seen VALUES ('', 'i1', '2026-01-01'), ('Ärger', 'i1', '2026-01-01'), ('Zebra', 'i1', '2026-01-01');
 SELECT kpx_add_module('many', 'app.many', 'id', title => 'title'), kpx_add_events('many', 'app.seen', 'view', 'user_id', 'item', occurred_at => 'at') \g /dev/null
 SELECT kpx_train('many', params => app.small()) \g /dev/null
+SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0; -- users might be read by workers
+ANALYZE app.seen;
 SELECT lives_ok($$SELECT kpx_create_recommendation_view('many', 2, 'bi.many')$$, 'users with text ids, in three batches');
 SELECT is((SELECT count(DISTINCT user_id) FROM bi.many_rows), 2503::bigint, 'none is missing');
 SELECT is((SELECT changed FROM kpx_refresh_recommendations('many')), 0::bigint, 'and nothing changes without a reason');
@@ -118,6 +120,11 @@ SELECT matches(app.error('SELECT * FROM ours.courses_rows'), '^42501', 'not the 
 SELECT matches(app.error($$SELECT kpx_refresh_recommendations('courses')$$), '^55000', 'and refreshes nothing');
 SELECT matches(app.error($$SELECT kpx_drop_recommendation_view('ours.courses')$$), '^42501', 'nor drops it');
 RESET ROLE;
+
+-- forgetting
+SELECT is((SELECT removed FROM kpx_forget_user(4) WHERE relation = 'recommendation views'), 12::bigint, 'a user is taken out of all views, whoever owns them');
+SELECT lives_ok($$SELECT kpx_refresh_recommendations('courses')$$, 'a refresh');
+SELECT is((SELECT count(*) FROM ours.courses_rows WHERE user_id = 4) + (SELECT count(*) FROM bi.courses_rows WHERE user_id = 4), 0::bigint, 'does not bring the user back, though there are events');
 
 -- dropping
 SELECT lives_ok($$SELECT kpx_drop_recommendation_view('ours.courses_rows'), kpx_drop_recommendation_view('bi.many')$$, 'dropped by the view or the table');

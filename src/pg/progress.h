@@ -44,7 +44,7 @@ extern void kpx_progress_end(void);
 extern void kpx_progress_phase(const char *phase, uint64 total);
 extern void kpx_progress_step(uint64 done);
 
-/* Rows read, of all reading phases together. */
+/* So many more rows were read. */
 extern void kpx_progress_rows(uint64 rows);
 
 /* So many iterations (steps of the phase) are done, and the loss is this; also a line at debug1. */

@@ -77,6 +77,7 @@ add_number(Reader *r, const char *column)
 	MemoryContext old = MemoryContextSwitchTo(c->context);
 	KpxNumbers *numbers;
 
+	kpx_check_budget((size_t) c->items * sizeof(double) * (c->n_numbers + 1), "reading the items' content");
 	c->numbers = c->numbers ? repalloc(c->numbers, sizeof(KpxNumbers) * (c->n_numbers + 1)) : palloc(sizeof(KpxNumbers));
 	numbers = &c->numbers[c->n_numbers];
 	numbers->name = psprintf("%s.%s", r->module->name, column);

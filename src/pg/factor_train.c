@@ -285,26 +285,6 @@ kpx_factor_worker(dsm_segment *seg, shm_toc *toc)
 	kpx_worker_detach(arena);
 }
 
-static dsm_segment *
-try_shared_memory(size_t bytes)
-{
-	dsm_segment *segment = kpx_segment_create(bytes);
-
-	if (segment == NULL)
-		ereport(NOTICE,
-				(errmsg("training in one process: %zu MB of shared memory are not to be had", bytes >> 20),
-				 errhint("Give the server more shared memory (in containers: --shm-size), or set max_parallel_maintenance_workers = 0.")));
-	return segment;
-}
-
-static int
-wanted_workers(const KpxData *data)
-{
-	if (data->offset[data->users] < (uint64) kpx_min_parallel_interactions || IsInParallelMode())
-		return 0;
-	return Min(max_parallel_maintenance_workers, 64);
-}
-
 static void
 iterate_alone(KpxFactorProcess *p)
 {
@@ -317,15 +297,11 @@ iterate_alone(KpxFactorProcess *p)
 static int
 iterate_together(KpxFactorProcess *p, dsm_segment *segment, int workers)
 {
-	ParallelContext *pcxt = kpx_workers_launch("kpx_factor_worker", segment, workers);
+	ParallelContext *pcxt = kpx_workers_launch("training", "kpx_factor_worker", segment, workers);
 	int came = pcxt->nworkers_launched;
 
 	if (came > 0)
 		WaitForParallelWorkersToAttach(pcxt);
-	else
-		ereport(NOTICE,
-				(errmsg("training in one process: no parallel worker is free"),
-				 errhint("Increase max_worker_processes or max_parallel_workers.")));
 	p->alone = came == 0;
 	BarrierInit(&p->shared->barrier, came + 1);
 	p->shared->go = true;
@@ -384,7 +360,7 @@ kpx_factor_train(KpxFit *fit)
 	KpxFactorProcess p = {.leader = true};
 	dsm_segment *segment = NULL;
 	char *memory = NULL;
-	int workers = wanted_workers(data);
+	int workers = kpx_workers_wanted(data->offset[data->users]);
 
 	if (data->n_modules > KPX_FACTOR_MODULES)
 		ereport(ERROR,
@@ -392,7 +368,7 @@ kpx_factor_train(KpxFit *fit)
 	kpx_factor_layout(&plan, data, fit->params);
 	kpx_check_budget(plan.bytes + data->offset[data->users] * 8, "training");
 	if (workers > 0)
-		segment = try_shared_memory(plan.bytes);
+		segment = kpx_workers_segment("training", plan.bytes);
 	if (segment)
 		p.arena = dsm_segment_address(segment);
 	else

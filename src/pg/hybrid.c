@@ -40,6 +40,7 @@ static const KpxParamSpec specs[] = {
 	{"itemknn", KPX_PARAM_JSON},
 	{"ease", KPX_PARAM_JSON},
 	{"rules", KPX_PARAM_JSON},
+	{"transition", KPX_PARAM_JSON},
 	{"weights", KPX_PARAM_JSON},
 	{NULL},
 };

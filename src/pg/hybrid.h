@@ -15,6 +15,7 @@ typedef enum KpxVoice
 	KPX_VOICE_ITEMKNN,
 	KPX_VOICE_EASE,
 	KPX_VOICE_RULES,
+	KPX_VOICE_TRANSITION,
 	KPX_VOICE_CONTENT, /* there when a module has content; the last: all others learn from events */
 	KPX_VOICES
 } KpxVoice;

@@ -163,24 +163,53 @@ minimise(const KpxLists *l, const bool *silent, int left_out, double *beta)
 	}
 }
 
-/*
- * What a list's scores, divided by scale, are multiplied by to rank by one part alone, new items by the same
- * part where it knows them. By popularity each counts as the average item, lest it never be shown.
- */
-static void
-alone(const KpxLists *l, int part, const double *scale, double *beta)
+/* Whether list i's chosen item is a new one. */
+static bool
+chosen_is_new(const KpxLists *l, size_t i)
 {
-	memset(beta, 0, sizeof(double) * SCORES);
-	beta[part] = scale[part];
-	if (part == KPX_VOICE_IALS)
-		beta[NEW] = scale[NEW];
-	else if (part == KPX_VOICE_CONTENT)
-		beta[NEW + 1] = scale[NEW + 1];
-	else if (part == KPX_VOICES)
-		beta[NEW + 2] = l->usual;
+	return l->score[l->offset[i] * SCORES + SCORES - 1] != 0;
 }
 
-/* The fitted weights, or those of the part that ranks the lists better alone, by more than a standard error. */
+/* How large scores of items with events are that beta gives: the root of their mean square. */
+static double
+spread(const KpxLists *l, const double *beta)
+{
+	double square = 0;
+	size_t n = 0;
+
+	for (uint64 c = 0; c < l->offset[l->lists]; c++)
+	{
+		double score = 0;
+
+		if (l->score[c * SCORES + SCORES - 1] != 0)
+			continue;
+		for (int k = 0; k < PARTS; k++)
+			score += beta[k] * l->score[c * SCORES + k];
+		square += score * score;
+		n++;
+	}
+	return n ? sqrt(square / (double) n) : 0;
+}
+
+/*
+ * What a list's scores, divided by scale, are multiplied by to rank by one part alone. Most parts know nothing of new
+ * items: these keep the weights that the blend gives them, in the measure of the part.
+ */
+static void
+alone(const KpxLists *l, const double *blend, int part, const double *scale, double *beta)
+{
+	double whole = spread(l, blend);
+
+	memset(beta, 0, sizeof(double) * SCORES);
+	beta[part] = scale[part];
+	for (int k = NEW; k < SCORES && whole > 0; k++)
+		beta[k] = blend[k] * spread(l, beta) / whole;
+}
+
+/*
+ * The fitted weights, or those of the part that ranks better alone, by more than a standard error. Judged on items with
+ * events: new ones are a tenth of what was held out, far more than of what people take, and would decide.
+ */
 static void
 fit_weights(KpxLists *l, const char *module, KpxBlend *blend)
 {
@@ -191,25 +220,31 @@ fit_weights(KpxLists *l, const char *module, KpxBlend *blend)
 	float *value = kpx_alloc(CurrentMemoryContext, Max(l->lists, 1) * (1 + PARTS), sizeof(float));
 	double fold[FOLDS][SCORES];
 	double part[PARTS][SCORES];
+	size_t warm = 0;
+	size_t n = 0;
 	int better;
 
 	standardize(l, scale, silent);
+	minimise(l, silent, -1, beta);
 	for (int f = 0; f < FOLDS && l->lists > 1; f++)
 		minimise(l, silent, f, fold[f]);
 	for (int k = 0; k < PARTS; k++)
-		alone(l, k, scale, part[k]);
+		alone(l, beta, k, scale, part[k]);
+	for (size_t i = 0; i < l->lists; i++)
+		warm += !chosen_is_new(l, i);
 	for (size_t i = 0; i < l->lists; i++)
 	{
 		if (i % 100 == 0)
 			CHECK_FOR_INTERRUPTS();
-		kpx_blend_ndcg(&lists, i, i + 1, fold[i % FOLDS], DEPTH, &value[i]);
+		if (chosen_is_new(l, i))
+			continue;
+		kpx_blend_ndcg(&lists, i, i + 1, fold[i % FOLDS], DEPTH, &value[n]);
 		for (int k = 0; k < PARTS; k++)
-			kpx_blend_ndcg(&lists, i, i + 1, part[k], DEPTH, &value[((size_t) k + 1) * l->lists + i]);
+			kpx_blend_ndcg(&lists, i, i + 1, part[k], DEPTH, &value[((size_t) k + 1) * warm + n]);
+		n++;
 	}
-	better = kpx_blend_beaten_by(value, l->lists, PARTS);
-	if (better < 0)
-		minimise(l, silent, -1, beta);
-	else
+	better = kpx_blend_beaten_by(value, warm, PARTS);
+	if (better >= 0)
 	{
 		memcpy(beta, part[better], sizeof(part[better]));
 		elog(DEBUG1, "module \"%s\": %s alone ranks held-out interactions better than the blend", module, kpx_blend_key(better));

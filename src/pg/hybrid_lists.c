@@ -39,7 +39,10 @@ module_entries(const KpxData *data, uint32 user, int m, uint64 *first)
 	return begin - *first;
 }
 
-/* The interaction of a user in a module that is held out, or -1: of as many users as make enough lists. */
+/*
+ * The interaction of a user in a module that is held out, or -1: of as many users as make enough lists. Where times are
+ * known the newest (of several the last), because what comes next is what an answer is about; else any.
+ */
 static int64
 held_out(const KpxHolder *h, uint32 user, int m, uint64 seed)
 {
@@ -48,6 +51,15 @@ held_out(const KpxHolder *h, uint32 user, int m, uint64 seed)
 
 	if (n < 2 || kpx_uniform(seed, (uint64) m + 1, user) > (double) LISTS_A_MODULE / Max(h->data->module_users[m], 1))
 		return -1;
+	if (h->data->time)
+	{
+		uint64 newest = first;
+
+		for (uint64 j = first; j < first + n; j++)
+			if (h->data->time[j] >= h->data->time[newest])
+				newest = j;
+		return (int64) newest;
+	}
 	return (int64) (first + kpx_random(seed, (uint64) m + 1000, user) % n);
 }
 
@@ -62,7 +74,7 @@ kpx_holder_fill(KpxHolder *h, uint64 seed)
 	h->rest.offset = kpx_alloc(CurrentMemoryContext, (size_t) data->users + 1, sizeof(uint64));
 	h->rest.index = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
 	h->rest.weight = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(float));
-	h->rest.time = NULL;
+	h->rest.time = data->time ? kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32)) : NULL;
 	h->rest.module_interactions = palloc(sizeof(uint64) * data->n_modules);
 	h->rest.module_users = palloc(sizeof(uint64) * data->n_modules);
 	h->cold = kpx_alloc_aligned(CurrentMemoryContext, data->items, 1);
@@ -100,6 +112,8 @@ kpx_holder_fill(KpxHolder *h, uint64 seed)
 			if (h->cold[item] || held_out(h, u, m, seed) == (int64) j)
 				continue;
 			h->rest.index[n] = data->index[j];
+			if (data->time)
+				h->rest.time[n] = data->time[j];
 			h->rest.weight[n++] = data->weight[j];
 		}
 	}
@@ -151,12 +165,16 @@ score_user(Maker *k, uint32 user)
 	KpxHistory history = {.index = palloc(sizeof(uint32) * Max(length, 1)), .weight = palloc(sizeof(float) * Max(length, 1))};
 	bool any = false;
 
+	history.time = rest->time ? palloc(sizeof(uint32) * Max(length, 1)) : NULL;
 	for (uint64 j = begin; j < begin + length; j++)
 		if (rest->weight[j] > 0)
 		{
 			history.index[history.n] = KPX_ITEM(rest->index[j]);
+			if (rest->time)
+				history.time[history.n] = rest->time[j];
 			history.weight[history.n++] = rest->weight[j];
 		}
+	kpx_history_fade(&history, k->l->trained);
 	for (int v = 0; v < KPX_VOICES && history.n > 0; v++)
 	{
 		void *taste = k->l->of[v] ? kpx_voice_algorithm[v]->fold_in(k->l->of[v], k->l->part[v], &history, &k->scratch[v]) : NULL;
@@ -258,19 +276,12 @@ make_maker(KpxLists *l)
 	Maker k = {.l = l, .base = module->base, .items = module->items};
 	double interactions = (double) module->interactions;
 	double most = 0;
-	uint32 warm = 0;
 
 	k.popularity = kpx_alloc(CurrentMemoryContext, Max(k.items, 1), sizeof(float));
 	for (uint32 i = 0; i < k.items; i++)
 		most = Max(most, l->trained->popularity[k.base + i] * interactions);
-	l->usual = 0;
 	for (uint32 i = 0; i < k.items; i++)
-	{
 		k.popularity[i] = kpx_blend_popularity(l->trained->popularity[k.base + i] * interactions, most);
-		l->usual += l->holder->cold[k.base + i] ? 0 : k.popularity[i];
-		warm += !l->holder->cold[k.base + i];
-	}
-	l->usual /= Max(warm, 1);
 	for (int v = 0; v < KPX_VOICES; v++)
 	{
 		k.memory[v] = kpx_alloc_aligned(CurrentMemoryContext, (size_t) k.items + 16, sizeof(float));

@@ -23,7 +23,7 @@ typedef struct KpxHolder
 	size_t *begin; /* [n_modules + 1] */
 } KpxHolder;
 
-/* Holds out of h->data some users' random interaction, and all those with a tenth of the items, which are cold. */
+/* Holds out of h->data an interaction of some users, the newest where times are known, and all those with a tenth of the items, which are cold. */
 extern void kpx_holder_fill(KpxHolder *h, uint64 seed);
 
 typedef struct KpxLists
@@ -33,7 +33,6 @@ typedef struct KpxLists
 	const KpxModel *trained;
 	const KpxHolder *holder;
 	int m;
-	double usual; /* mean popularity, as scored, of the module's items that are not cold */
 	uint64 *offset; /* [lists + 1] */
 	float *score; /* offset[lists] x KPX_BLEND_SCORES; of each list the item chosen first */
 	size_t lists;

@@ -11,9 +11,9 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
-const KpxAlgorithm *const kpx_voice_algorithm[KPX_VOICES] = {&kpx_ials, &kpx_itemknn, &kpx_ease, &kpx_rules, &kpx_content};
+const KpxAlgorithm *const kpx_voice_algorithm[KPX_VOICES] = {&kpx_ials, &kpx_itemknn, &kpx_ease, &kpx_rules, &kpx_transition, &kpx_content};
 
-static const char *const blend_keys[KPX_BLEND_SCORES] = {"ials", "itemknn", "ease", "rules", "content", "popularity",
+static const char *const blend_keys[KPX_BLEND_SCORES] = {"ials", "itemknn", "ease", "rules", "transition", "content", "popularity",
 														 "new_ials", "new_content", "new"};
 
 /* ------------------------------------------------------------ methods */
@@ -57,6 +57,7 @@ kpx_voices_plan(const KpxFit *fit, KpxVoicePlan plan[KPX_VOICES])
 	plan[KPX_VOICE_ITEMKNN].params = own_params(fit, &kpx_itemknn, true);
 	plan[KPX_VOICE_EASE].params = own_params(fit, &kpx_ease, false);
 	plan[KPX_VOICE_RULES].params = own_params(fit, &kpx_rules, true);
+	plan[KPX_VOICE_TRANSITION].params = own_params(fit, &kpx_transition, false);
 	plan[KPX_VOICE_CONTENT].params = fit->content ? fit->params : NULL;
 	for (int v = 0; v < KPX_VOICES; v++)
 		plan[v].part = plan[v].params ? part++ : -1;

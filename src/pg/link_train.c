@@ -384,7 +384,7 @@ kpx_link_worker(dsm_segment *seg, shm_toc *toc)
 static int
 make_rows_together(Job *job, dsm_segment *segment, int workers)
 {
-	ParallelContext *pcxt = kpx_workers_launch("kpx_link_worker", segment, workers);
+	ParallelContext *pcxt = kpx_workers_launch("training", "kpx_link_worker", segment, workers);
 	int came = pcxt->nworkers_launched;
 
 	make_rows(job);
@@ -414,20 +414,12 @@ take_result(Job *job, KpxLinkResult *result)
 	}
 }
 
-static int
-wanted_workers(const KpxData *data)
-{
-	if (data->offset[data->users] < (uint64) kpx_min_parallel_interactions || IsInParallelMode())
-		return 0;
-	return Min(max_parallel_maintenance_workers, 64);
-}
-
 void
 kpx_link_train(const KpxData *data, const KpxLinkPlan *plan, KpxLinkResult *result)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec links", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	int workers = wanted_workers(data);
+	int workers = kpx_workers_wanted(data->offset[data->users]);
 	dsm_segment *segment = NULL;
 	Job shape;
 	Job *job;
@@ -437,7 +429,7 @@ kpx_link_train(const KpxData *data, const KpxLinkPlan *plan, KpxLinkResult *resu
 						 (size_t) data->items * shape.keep * 8,
 					 "training");
 	if (workers > 0)
-		segment = kpx_segment_create(shape.bytes);
+		segment = kpx_workers_segment("training", shape.bytes);
 	job = segment ? dsm_segment_address(segment) : (Job *) TYPEALIGN(64, kpx_alloc(context, shape.bytes + 64, 1));
 	*job = shape;
 	pg_atomic_init_u64(&job->next, 0);

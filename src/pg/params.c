@@ -284,11 +284,26 @@ kpx_param_json(const KpxParams *params, const char *name)
 	return params->json[spec_position(params, name)];
 }
 
+/* Whether parameter i asks for an algorithm of its name to take part that needs times. */
+static bool
+component_wants_times(const KpxParams *params, int i)
+{
+	const KpxAlgorithm *component = kpx_find_algorithm(params->algorithm->params[i].name);
+	JsonbValue value;
+
+	if (component == NULL || !component->times || params->json[i] == NULL)
+		return false;
+	return !(JB_ROOT_IS_SCALAR(params->json[i]) && JsonbExtractScalar(&params->json[i]->root, &value) && value.type == jbvBool && !value.val.boolean);
+}
+
 bool
 kpx_params_want_times(const KpxParams *params)
 {
 	for (int m = 0; m < params->n_modules; m++)
 		if (params->half_life[m] > 0)
+			return true;
+	for (int i = 0; params->algorithm->params[i].name; i++)
+		if (component_wants_times(params, i))
 			return true;
 	return params->algorithm->times;
 }

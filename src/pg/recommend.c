@@ -221,11 +221,21 @@ answer_batch(FunctionCallInfo fcinfo, KpxRequest *q, const KpxHistory *histories
 	}
 }
 
+/* Users whose scores of all items fit into the memory that training may use. */
+static int
+users_a_batch(const KpxRequest *q)
+{
+	size_t row = Max(q->target->items, 1) * sizeof(float);
+
+	return (int) Max(1, Min(USERS_A_BATCH, kpx_memory_budget() / row));
+}
+
 /* Lists for n users by the model of q. */
 static void
 answer_users(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId *ids, const Datum *users, int n)
 {
-	float *scores = kpx_alloc_aligned(CurrentMemoryContext, (size_t) q->target->items * USERS_A_BATCH, sizeof(float));
+	int step = users_a_batch(q);
+	float *scores = kpx_alloc_aligned(CurrentMemoryContext, (size_t) q->target->items * step, sizeof(float));
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
 
 	for (int begin = 0; begin < n; begin += USERS_A_QUERY)
@@ -234,8 +244,8 @@ answer_users(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId
 		MemoryContext old = MemoryContextSwitchTo(batch);
 		KpxHistory *histories = kpx_history_read(q->registry, q->model, q->module, ids + begin, count, kind);
 
-		for (int u = 0; u < count; u += USERS_A_BATCH)
-			answer_batch(fcinfo, q, histories + u, ids + begin + u, kind, users + begin + u, Min(USERS_A_BATCH, count - u), scores);
+		for (int u = 0; u < count; u += step)
+			answer_batch(fcinfo, q, histories + u, ids + begin + u, kind, users + begin + u, Min(step, count - u), scores);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	}

@@ -91,6 +91,22 @@ merge_ids(const KpxIds *old, const KpxIds *fresh, uint32 base, uint32 *place, ui
 	return ids;
 }
 
+/* All numbers of a model are copied, and those of an item are as many for a new one. */
+static void
+check_budget(const KpxRefresh *r)
+{
+	size_t bytes = r->old->items * (sizeof(float) + sizeof(KpxId));
+
+	for (int p = 0; p < r->old->n_parts; p++)
+		for (int a = 0; a < r->old->part[p].n_arrays; a++)
+		{
+			const KpxArray *array = &r->old->part[p].array[a];
+
+			bytes += array->rows * array->ld * kpx_block_element(array->kind);
+		}
+	kpx_check_budget(bytes + bytes / Max(r->old->items, 1) * r->fresh_base[r->old->n_modules], "adding items to a model");
+}
+
 /* The new model without parts. */
 static void
 make_model(KpxRefresh *r)
@@ -98,6 +114,7 @@ make_model(KpxRefresh *r)
 	const KpxModel *old = r->old;
 	KpxModel *model = palloc0(sizeof(KpxModel));
 
+	check_budget(r);
 	model->id = old->id;
 	model->context = CurrentMemoryContext;
 	model->n_modules = old->n_modules;

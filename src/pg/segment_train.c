@@ -342,15 +342,11 @@ kpx_segment_worker(dsm_segment *seg, shm_toc *toc)
 static int
 iterate_together(KpxClusterProcess *p, dsm_segment *segment, int workers)
 {
-	ParallelContext *pcxt = kpx_workers_launch("kpx_segment_worker", segment, workers);
+	ParallelContext *pcxt = kpx_workers_launch("clustering", "kpx_segment_worker", segment, workers);
 	int came = pcxt->nworkers_launched;
 
 	if (came > 0)
 		WaitForParallelWorkersToAttach(pcxt);
-	else
-		ereport(NOTICE,
-				(errmsg("clustering in one process: no parallel worker is free"),
-				 errhint("Increase max_worker_processes or max_parallel_workers.")));
 	p->alone = came == 0;
 	BarrierInit(&p->shared->barrier, came + 1);
 	p->shared->go = true;
@@ -358,18 +354,6 @@ iterate_together(KpxClusterProcess *p, dsm_segment *segment, int workers)
 	iterate(p);
 	kpx_workers_finish(pcxt);
 	return came;
-}
-
-static dsm_segment *
-try_shared_memory(size_t bytes)
-{
-	dsm_segment *segment = kpx_segment_create(bytes);
-
-	if (segment == NULL)
-		ereport(NOTICE,
-				(errmsg("clustering in one process: %zu MB of shared memory are not to be had", bytes >> 20),
-				 errhint("Give the server more shared memory (in containers: --shm-size), or set max_parallel_maintenance_workers = 0.")));
-	return segment;
 }
 
 /* ------------------------------------------------------------ the result */
@@ -407,17 +391,15 @@ kpx_segment_train(KpxEncoded *data, int k, const KpxClusterParams *params)
 	KpxClusterProcess p = {.leader = true};
 	dsm_segment *segment = NULL;
 	char *memory = NULL;
-	int workers = 0;
+	int workers = Min(kpx_workers_wanted(data->n), KPX_CLUSTER_SLOTS);
 	KpxClusters *result;
 
 	kpx_require_blas();
 	Assert(data->points.ld == kpx_ld(data->points.features));
 	kpx_cluster_layout(&plan, data, k, params);
 	kpx_check_budget(plan.bytes + data->n * data->points.ld * sizeof(float), "clustering users");
-	if (data->n >= (size_t) kpx_min_parallel_interactions && !IsInParallelMode())
-		workers = Min(max_parallel_maintenance_workers, KPX_CLUSTER_SLOTS);
 	if (workers > 0)
-		segment = try_shared_memory(plan.bytes);
+		segment = kpx_workers_segment("clustering", plan.bytes);
 	if (segment)
 		p.arena = dsm_segment_address(segment);
 	else

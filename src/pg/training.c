@@ -78,7 +78,7 @@ kpx_training_read(KpxTraining *training, int want)
 
 	INSTR_TIME_SET_CURRENT(clock);
 	training->data = kpx_ingest(training->modules, training->n_modules, training->params->observed,
-								want | (algorithm->times ? KPX_WANT_TIMES : 0) | (algorithm->catalogue ? KPX_WANT_CATALOGUE : 0));
+								want | (kpx_params_want_times(training->params) ? KPX_WANT_TIMES : 0) | (algorithm->catalogue ? KPX_WANT_CATALOGUE : 0));
 	kpx_data_floor(training->data, !algorithm->catalogue);
 	kpx_fit_read(training->data, training->params, &training->fit);
 	training->report.users = training->data->users;

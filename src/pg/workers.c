@@ -16,6 +16,8 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "shared_memory.h"
+
 #define TOC_LAUNCH UINT64CONST(0x4B50580000000001)
 #define TOC_QUERY UINT64CONST(0x4B50580000000002)
 
@@ -40,8 +42,28 @@ wait_for_arrival(ParallelContext *pcxt, Launch *launched)
 	ConditionVariableCancelSleep();
 }
 
+int
+kpx_workers_wanted(uint64 interactions)
+{
+	if (interactions < (uint64) kpx_min_parallel_interactions || IsInParallelMode())
+		return 0;
+	return Min(max_parallel_maintenance_workers, 64);
+}
+
+dsm_segment *
+kpx_workers_segment(const char *work, size_t bytes)
+{
+	dsm_segment *segment = kpx_segment_create(bytes);
+
+	if (segment == NULL)
+		ereport(NOTICE,
+				(errmsg("%s in one process: %zu MB of shared memory are not to be had", work, bytes >> 20),
+				 errhint("Give the server more shared memory (in containers: --shm-size), or set max_parallel_maintenance_workers = 0.")));
+	return segment;
+}
+
 ParallelContext *
-kpx_workers_launch(const char *function, dsm_segment *segment, int workers)
+kpx_workers_launch(const char *work, const char *function, dsm_segment *segment, int workers)
 {
 	ParallelContext *pcxt;
 	Launch *launched;
@@ -65,6 +87,10 @@ kpx_workers_launch(const char *function, dsm_segment *segment, int workers)
 	shm_toc_insert(pcxt->toc, TOC_LAUNCH, launched);
 	shm_toc_insert(pcxt->toc, TOC_QUERY, memcpy(shm_toc_allocate(pcxt->toc, query_bytes), query, query_bytes));
 	LaunchParallelWorkers(pcxt);
+	if (pcxt->nworkers_launched == 0)
+		ereport(NOTICE,
+				(errmsg("%s in one process: no parallel worker is free", work),
+				 errhint("Increase max_worker_processes or max_parallel_workers.")));
 	if (without_snapshot)
 	{
 		wait_for_arrival(pcxt, launched);

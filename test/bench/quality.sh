@@ -4,10 +4,14 @@
 
 # Sports and phones of Amazon (DisenCDR, SIGIR 2022): train is registered, test is held_out, and
 # few holds the test pairs of people with at most five interactions in the module they are tested in.
-SINGLE_sports='{"factors": 256, "iterations": 9, "regularization": 0.041, "unobserved_weight": 0.0058}'
-JOINT_sports='{"factors": 273, "iterations": 9, "regularization": 0.0469, "unobserved_weight": 0.0041, "module_weights": {"phones": {"weight": 0.207}}}'
-SINGLE_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083}'
-JOINT_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083, "module_weights": {"sports": {"weight": 0.16}}}'
+ials_single_sports='{"factors": 256, "iterations": 9, "regularization": 0.041, "unobserved_weight": 0.0058}'
+ials_joint_sports='{"factors": 273, "iterations": 9, "regularization": 0.0469, "unobserved_weight": 0.0041, "module_weights": {"phones": {"weight": 0.207}}}'
+ials_single_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083}'
+ials_joint_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083, "module_weights": {"sports": {"weight": 0.16}}}'
+hybrid_single_sports='{}'
+hybrid_joint_sports='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 201, "iterations": 9, "regularization": 0.0293, "unobserved_weight": 0.00575, "module_weights": {"phones": {"weight": 0.183}}}'
+hybrid_single_phones='{}'
+hybrid_joint_phones='{}'
 
 quality_data() {
 	$PSQL <<-EOF
@@ -27,10 +31,10 @@ quality_data() {
 	EOF
 }
 
-# found MODULES TARGET: params by kpx_tune, on a split of train.
+# found ALGORITHM MODULES TARGET PARAMS RANGES: params by kpx_tune, on a split of train; without TUNE those given.
 found() {
-	[ -n "${TUNE:-}" ] || { echo "$3"; return; }
-	$PSQL -c "SELECT params FROM kpx_tune('{$1}', 'ials', 18, '$4', target => '$2') LIMIT 1"
+	[ -n "${TUNE:-}" ] || { echo "$4"; return; }
+	$PSQL -c "SELECT params FROM kpx_tune('{$2}', '$1', 9, '$5', target => '$3') LIMIT 1"
 }
 
 # judged LABEL MODULES TARGET PARAMS: HR@10 and NDCG@10 of the target for everybody and for the few.
@@ -45,18 +49,22 @@ judged() {
 }
 
 quality() {
-	local space single joint module other
+	local space single joint module other algorithm
 	quality_data "$1" >/dev/null || return 1
-	space='{"factors": [128, 384], "iterations": 9, "unobserved_weight": [0.003, 0.02], "regularization": [0.02, 0.1]'
 	echo "| module | training | HR@10 % | NDCG@10 % (users) | at most 5 interactions: HR@10 %, NDCG@10 % (users) |"
 	echo "|---|---|---:|---:|---:|"
 	for module in sports phones; do
 		[ $module = sports ] && other=phones || other=sports
-		single=$(found $module $module "$(eval 'echo "$SINGLE_'$module'"')" "$space}")
-		joint=$(found sports,phones $module "$(eval 'echo "$JOINT_'$module'"')" "$space, \"module_weights\": {\"$other\": {\"weight\": [0.02, 1]}}}")
-		judged "alone" $module $module "$single"
-		judged "jointly" sports,phones $module "$joint"
-		echo "alone: $single" >&2
-		echo "jointly: $joint" >&2
+		for algorithm in ials hybrid; do
+			space='{"factors": [160, 400], "iterations": [7, 12], "unobserved_weight": [0.004, 0.012], "regularization": [0.02, 0.05]'
+			[ $algorithm = ials ] || space="$space, \"itemknn\": {\"asymmetry\": 0.3, \"shrinkage\": 20}"
+			single=$(found $algorithm $module $module "$(eval 'echo "$'$algorithm'_single_'$module'"')" "$space}")
+			joint=$(found $algorithm sports,phones $module "$(eval 'echo "$'$algorithm'_joint_'$module'"')" \
+				"$space, \"module_weights\": {\"$other\": {\"weight\": [0.1, 0.6]}}}")
+			judged "$algorithm, alone" $module $module "$single"
+			judged "$algorithm, jointly" sports,phones $module "$joint"
+			echo "$algorithm, alone: $single" >&2
+			echo "$algorithm, jointly: $joint" >&2
+		done
 	done
 }

@@ -13,7 +13,7 @@ $PSQL -c 'CREATE EXTENSION kpxrec' || exit 1
 if [ -n "${DATA:-}" ]; then
 	own_data || exit 1
 else
-	for file in 01_platform 02_register 03_train 04_evaluate 05_show 06_tune 06_rules 07_groups 09_policy 95_hybrid; do
+	for file in 01_platform 02_register 03_train 04_evaluate 05_show 06_tune 06_rules 07_groups 08_order 09_policy 95_hybrid; do
 		case $file in
 			02_register) $PSQL -o /dev/null -f test/demo/$file.sql || exit 1 ;;
 			*) $PSQL -f test/demo/$file.sql || exit 1 ;;

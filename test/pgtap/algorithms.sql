@@ -1,6 +1,6 @@
 -- algorithms: all of them behind the same calls.
 BEGIN;
-SELECT plan(52);
+SELECT plan(55);
 \ir fixture.psql
 CREATE FUNCTION app.three() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$SELECT ARRAY['courses', 'products', 'videos']$$;
 CREATE TEMP TABLE algorithms AS SELECT * FROM (VALUES ('ials', app.small()), ('ease', '{"regularization": 5}'), ('itemknn', '{}'),
@@ -69,8 +69,12 @@ SELECT model AS chain FROM kpx_train('chain', 'transition', '{"window": 1, "shri
 INSERT INTO app.steps VALUES (77, 3, now() - interval '9 days'), (77, 2, now());
 SELECT results_eq('SELECT item_id, reason FROM kpx_recommend(77::bigint, ''chain'', 1)', $$VALUES (3::bigint, 'chain/2')$$, 'after course 2 comes course 3, whatever was before');
 SELECT ok(abs(kpx_score(77::bigint, 'chain', 3::bigint) - 16.0 / 24) < 1e-5, 'with the share of people who did so');
+SELECT model AS blended FROM kpx_train('chain', 'hybrid', '{"factors": 4, "transition": {"window": 1, "shrinkage": 0}, "itemknn": false, "rules": false}', activate => false) \gset
+SELECT ok((SELECT (params->'weights'->'chain'->>'transition')::float8 > 0 FROM kpx_models WHERE model = :blended), 'hybrid listens to it when asked: the newest events are held out to find its weight');
+SELECT is((SELECT item_id FROM kpx_recommend(77::bigint, 'chain', 1, model => :blended)), 3::bigint, 'and follows it');
 SELECT kpx_add_module('timeless', 'app.courses', 'id') \g /dev/null
 SELECT kpx_add_events('timeless', 'app.steps', 'step', 'user_id', 'course_id') \g /dev/null
+SELECT throws_ok($$SELECT kpx_train('timeless', 'hybrid', '{"transition": true}')$$, '55000', NULL, 'nor in a hybrid');
 SELECT throws_ok($$SELECT kpx_train('timeless', 'transition')$$, '55000', 'algorithm "transition" needs times, no event source of these modules has any', 'without times there are no transitions');
 
 -- half_life: what is long ago counts less when a user is folded in

@@ -33,10 +33,14 @@ is($node->safe_psql('postgres', "SET max_parallel_maintenance_workers = 2; SELEC
 	SELECT count(*) FROM pg_ls_dir('/proc/' || pg_backend_pid() || '/task')"), 1, 'one task in the backend after training');
 
 # no worker, no shared memory: alone, with a notice
-my ($ret, $out, $err) = $node->psql('postgres', "SET max_parallel_maintenance_workers = 2; SET max_parallel_workers = 0;
-	SELECT users FROM kpx_train('courses', params => '{\"factors\": 8}', activate => false)");
-is($out, 5000, 'trained without workers');
-like($err, qr/NOTICE:  training in one process: no parallel worker is free/, 'and says so');
+my ($ret, $out, $err);
+foreach my $how ("'ials', '{\"factors\": 8}'", "'itemknn'")
+{
+	($ret, $out, $err) = $node->psql('postgres', "SET max_parallel_maintenance_workers = 2; SET max_parallel_workers = 0;
+		SELECT users FROM kpx_train('courses', $how, activate => false)");
+	is($out, 5000, "$how trained without workers");
+	like($err, qr/NOTICE:  training in one process: no parallel worker is free/, 'and says so');
+}
 
 # in a transaction, in a function, in a subtransaction
 ($ret, $out, $err) = $node->psql('postgres', "SET max_parallel_maintenance_workers = 1; BEGIN; SELECT users FROM kpx_train('courses', params => '{\"factors\": 8}'); ROLLBACK;");

@@ -529,7 +529,12 @@ test_replaced_rows(int d)
 				brute += 0.5 * matrix[row * ld + (size_t) i] * matrix[row * ld + (size_t) k];
 			CHECK_NEAR(gram[i * d + k], brute, 1e-5);
 		}
+	free(matrix);
+	free(other);
+	free(scratch);
 	free(gram);
+	free(work);
+	free_side(&side);
 }
 
 int

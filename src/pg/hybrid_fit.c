@@ -117,17 +117,22 @@ standardize(KpxLists *l, double *scale, bool *silent)
 	}
 }
 
-/* Minimises the loss of all lists but every FOLDS-th from left_out (-1: none) by Newton steps; weights that would be negative (but the last) are held at 0. */
+/* Where a weight is drawn to that the lists say little about, of scores divided by their deviation. */
+static const double prior[SCORES] = {[KPX_VOICE_IALS] = 1, [KPX_VOICE_ITEMKNN] = 0.5, [KPX_VOICE_CONTENT] = 0.5, [KPX_VOICES] = 0.2, [NEW] = 1, [NEW + 1] = 0.5};
+
+/*
+ * Minimises the loss of all lists but every FOLDS-th from left_out (-1: none) by Newton steps from start; weights that
+ * would be negative (but the last) are held at 0.
+ */
 static void
-minimise(const KpxLists *l, const bool *silent, int left_out, double *beta)
+minimise(const KpxLists *l, const bool *silent, int left_out, const double *start, double *beta)
 {
 	KpxBlendLists lists = {SCORES, l->lists, l->offset, l->score};
-	const double prior[SCORES] = {[KPX_VOICE_IALS] = 1, [KPX_VOICE_ITEMKNN] = 0.5, [KPX_VOICE_CONTENT] = 0.5, [KPX_VOICES] = 0.2, [NEW] = 1, [NEW + 1] = 0.5};
 	bool at_zero[SCORES];
 
 	memcpy(at_zero, silent, sizeof(at_zero));
 	for (int k = 0; k < SCORES; k++)
-		beta[k] = at_zero[k] ? 0 : prior[k];
+		beta[k] = at_zero[k] ? 0 : start[k];
 	for (int step = 0; step < 40; step++)
 	{
 		double gradient[SCORES] = {0};
@@ -158,7 +163,7 @@ minimise(const KpxLists *l, const bool *silent, int left_out, double *beta)
 				at_zero[k] = true;
 			}
 		}
-		if (largest < 1e-7)
+		if (largest < 1e-4)
 			return;
 	}
 }
@@ -225,9 +230,9 @@ fit_weights(KpxLists *l, const char *module, KpxBlend *blend)
 	int better;
 
 	standardize(l, scale, silent);
-	minimise(l, silent, -1, beta);
+	minimise(l, silent, -1, prior, beta);
 	for (int f = 0; f < FOLDS && l->lists > 1; f++)
-		minimise(l, silent, f, fold[f]);
+		minimise(l, silent, f, beta, fold[f]); /* which is near by */
 	for (int k = 0; k < PARTS; k++)
 		alone(l, beta, k, scale, part[k]);
 	for (size_t i = 0; i < l->lists; i++)

@@ -1,6 +1,6 @@
 # quality.sh: joint training beside single modules on real data, full ranking. QUALITY=1 make bench.
 # Sourced by bench.sh. TUNE=1 searches the parameters again, on events held out of training and
-# never on the test (half an hour on two cores); without it those that such a search found are used.
+# never on the test (an hour on two cores); without it those that such a search found are used.
 
 # Sports and phones of Amazon (DisenCDR, SIGIR 2022): train is registered, test is held_out, and
 # few holds the test pairs of people with at most five interactions in the module they are tested in.
@@ -8,10 +8,10 @@ ials_single_sports='{"factors": 256, "iterations": 9, "regularization": 0.041, "
 ials_joint_sports='{"factors": 273, "iterations": 9, "regularization": 0.0469, "unobserved_weight": 0.0041, "module_weights": {"phones": {"weight": 0.207}}}'
 ials_single_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083}'
 ials_joint_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083, "module_weights": {"sports": {"weight": 0.16}}}'
-hybrid_single_sports='{}'
+hybrid_single_sports='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 256, "iterations": 9, "regularization": 0.041, "unobserved_weight": 0.0058}'
 hybrid_joint_sports='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 201, "iterations": 9, "regularization": 0.0293, "unobserved_weight": 0.00575, "module_weights": {"phones": {"weight": 0.183}}}'
-hybrid_single_phones='{}'
-hybrid_joint_phones='{}'
+hybrid_single_phones='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083}'
+hybrid_joint_phones='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 236, "iterations": 9, "regularization": 0.0373, "unobserved_weight": 0.00728, "module_weights": {"sports": {"weight": 0.447}}}'
 
 quality_data() {
 	$PSQL <<-EOF

@@ -69,6 +69,7 @@ SELECT matches(app.error($$SELECT kpx_report('{nothing}')$$), '^42704 module "no
 SELECT matches(app.error($$SELECT kpx_report(language => 'fr')$$), '^22023 there is no report in language "fr" | Languages: en, zh', 'a language there is not');
 SELECT matches(app.error($$SELECT kpx_report(language => NULL)$$), '^22004', 'none');
 CREATE ROLE kpx_reader;
+REVOKE EXECUTE ON FUNCTION kpx_health FROM PUBLIC; -- the fixture grants it
 SET LOCAL ROLE kpx_reader;
 SELECT matches(kpx_report(), 'This role may not call <code>kpx_health', 'who may not ask for faults is told so');
 SELECT is((SELECT array_agg(t[1]) FROM regexp_matches(kpx_report(), '<section id="([a-z]+)"[^>]*><h2[^>]*>[^<]*</h2>(?!<p class="empty">)', 'g') t), NULL, 'who may see nothing gets a page without anything');

@@ -50,8 +50,14 @@ typedef struct KpxKernels
 	/* a.b of ld floats, both aligned. */
 	float (*dot)(const float *a, const float *b, size_t ld);
 
-	/* score[i] = items[i].x for rows of ld floats. */
+	/* score[i] = items[i].x for rows of ld floats; a row's score does not depend on its neighbours. */
 	void (*scores)(const float *items, size_t ld, size_t rows, const float *x, float *score);
+
+	/*
+	 * score[j] = items[index[j]].x for n entries, the same to the last bit. known >= n: entries of
+	 * index that may be looked at ahead of time.
+	 */
+	void (*scores_at)(const float *items, size_t ld, const uint32_t *index, size_t n, size_t known, const float *x, float *score);
 
 	/* First i of [begin, n) in steps of 16 from begin (a multiple of 16) for which one of
 	 * score[i..i+16) reaches threshold; the last multiple of 16 not above n when none does. */

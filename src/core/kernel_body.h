@@ -319,25 +319,62 @@ LEVEL(combine)(const float *s, size_t ld, size_t n, const float *z, float *v)
 	}
 }
 
+/* Four products with x: four chains of additions, the same for every row wherever it stands. */
+INLINE void
+LEVEL(four_scores)(const float *const row[4], size_t ld, const float *x, float *score)
+{
+	Vec sum[4] = {{0}, {0}, {0}, {0}};
+
+	for (size_t k = 0; k < ld; k += LANES)
+		for (size_t r = 0; r < 4; r++)
+			sum[r] += *(const Vec *) (row[r] + k) * *(const Vec *) (x + k);
+	for (size_t r = 0; r < 4; r++)
+		score[r] = CALL(sum, &sum[r]);
+}
+
 static TARGET void
 LEVEL(scores)(const float *items, size_t ld, size_t rows, const float *x, float *score)
 {
+	float last[4];
 	size_t row = 0;
 
-	/* Four rows at a time: four chains of additions. */
 	for (; row + 4 <= rows; row += 4)
 	{
 		const float *item = items + row * ld;
-		Vec sum[4] = {{0}, {0}, {0}, {0}};
 
-		for (size_t k = 0; k < ld; k += LANES)
-			for (size_t r = 0; r < 4; r++)
-				sum[r] += *(const Vec *) (item + r * ld + k) * *(const Vec *) (x + k);
-		for (size_t r = 0; r < 4; r++)
-			score[row + r] = CALL(sum, &sum[r]);
+		CALL(four_scores, (const float *[4]){item, item + ld, item + 2 * ld, item + 3 * ld}, ld, x, score + row);
 	}
-	for (; row < rows; row++)
-		score[row] = LEVEL(dot)(items + row * ld, x, ld);
+	if (row < rows)
+	{
+		const float *end = items + (rows - 1) * ld;
+		const float *item = items + row * ld;
+
+		CALL(four_scores, (const float *[4]){item, row + 1 < rows ? item + ld : end, row + 2 < rows ? item + 2 * ld : end, end},
+			 ld, x, last);
+		for (size_t r = 0; row + r < rows; r++)
+			score[row + r] = last[r];
+	}
+}
+
+static TARGET void
+LEVEL(scores_at)(const float *items, size_t ld, const uint32_t *index, size_t n, size_t known, const float *x, float *score)
+{
+	for (size_t j = 0; j < n; j += 4)
+	{
+		const float *row[4];
+		float four[4];
+
+		for (size_t r = 0; r < 4; r++)
+		{
+			row[r] = items + index[j + r < n ? j + r : n - 1] * ld;
+			if (j + r + AHEAD < known)
+				for (size_t k = 0; k < ld; k += KPX_LANE)
+					__builtin_prefetch(items + index[j + r + AHEAD] * ld + k);
+		}
+		CALL(four_scores, row, ld, x, four);
+		for (size_t r = 0; r < 4 && j + r < n; r++)
+			score[j + r] = four[r];
+	}
 }
 
 static TARGET size_t
@@ -450,7 +487,7 @@ LEVEL(nearest_two)(const float *x, size_t d, const float *centre, size_t ld, siz
 
 static const KpxKernels LEVEL(kernels) = {
 	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
-	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(next_above), LEVEL(distance),
+	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(distance),
 	LEVEL(add_row), LEVEL(nearest_two)};
 
 #undef AHEAD

@@ -86,64 +86,57 @@ sift_up(KpxHit *heap, size_t at)
 	heap[at] = hit;
 }
 
-static void
-consider(const float *score, size_t i, const uint8_t *excluded, size_t k, KpxHit *heap, size_t *n)
+void
+kpx_top_offer(KpxTop *top, KpxHit hit, const uint8_t *excluded)
 {
-	KpxHit hit = {(uint32_t) i, score[i]};
-
-	if (score[i] != score[i] || (excluded && kpx_bit_get(excluded, i)))
+	if (hit.score != hit.score || (excluded && kpx_bit_get(excluded, hit.item)))
 		return;
-	if (*n < k)
+	if (top->n < top->k)
 	{
-		heap[*n] = hit;
-		sift_up(heap, (*n)++);
+		top->hits[top->n] = hit;
+		sift_up(top->hits, top->n++);
 	}
-	else if (worse(heap[0], hit))
+	else if (worse(top->hits[0], hit))
 	{
-		heap[0] = hit;
-		sift_down(heap, *n);
+		top->hits[0] = hit;
+		sift_down(top->hits, top->n);
 	}
 }
 
-static size_t
-fill_heap(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit *heap)
+/* Heapsort: the worst to the end, again and again. */
+size_t
+kpx_top_finish(KpxTop *top)
 {
-	const KpxKernels *kernels = kpx_kernels();
-	size_t found = 0;
-	size_t i = 0;
-
-	while (i < n)
+	for (size_t end = top->n; end-- > 1;)
 	{
-		size_t end;
+		KpxHit worst = top->hits[0];
 
-		/* Once the heap is full, most lines of 16 have no score that reaches its worst. */
-		if (found == k)
-			i = kernels->next_above(score, i, n, heap[0].score);
-		end = i + KPX_LANE < n ? i + KPX_LANE : n;
-		for (; i < end; i++)
-			consider(score, i, excluded, k, heap, &found);
+		top->hits[0] = top->hits[end];
+		sift_down(top->hits, end);
+		top->hits[end] = worst;
 	}
-	return found;
+	return top->n;
 }
 
 size_t
 kpx_topk(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit *hits)
 {
-	size_t found;
+	const KpxKernels *kernels = kpx_kernels();
+	KpxTop top = {hits, k, 0};
+	size_t i = 0;
 
-	if (k == 0)
-		return 0;
-	found = fill_heap(score, n, excluded, k, hits);
-	/* Heapsort: the worst to the end, again and again. */
-	for (size_t end = found; end-- > 1;)
+	while (k > 0 && i < n)
 	{
-		KpxHit worst = hits[0];
+		size_t end;
 
-		hits[0] = hits[end];
-		sift_down(hits, end);
-		hits[end] = worst;
+		/* Once the heap is full, most lines of 16 have no score that reaches its worst. */
+		if (top.n == k)
+			i = kernels->next_above(score, i, n, hits[0].score);
+		end = i + KPX_LANE < n ? i + KPX_LANE : n;
+		for (; i < end; i++)
+			kpx_top_offer(&top, (KpxHit){(uint32_t) i, score[i]}, excluded);
 	}
-	return found;
+	return kpx_top_finish(&top);
 }
 
 size_t

@@ -45,6 +45,20 @@ extern void kpx_mean_score(float *a, const float *b, size_t n);
  */
 extern size_t kpx_topk(const float *score, size_t n, const uint8_t *excluded, size_t k, KpxHit *hits);
 
+/* The k best of those offered so far: hits is a heap whose first is the worst; it has room for k > 0. */
+typedef struct KpxTop
+{
+	KpxHit *hits;
+	size_t k;
+	size_t n;
+} KpxTop;
+
+/* Takes the hit if it is among the k best, has a score that is not NaN, and is not excluded. */
+extern void kpx_top_offer(KpxTop *top, KpxHit hit, const uint8_t *excluded);
+
+/* Puts the hits in order, best first, and returns how many there are. */
+extern size_t kpx_top_finish(KpxTop *top);
+
 /*
  * Rank (from 0) item has in that order among those not excluded. O(n). The item
  * itself must not be excluded.

@@ -186,6 +186,21 @@ test_search(const KpxKernels *kernels)
 			sum += (double) items[i * 48 + k] * x[k];
 		CHECK_NEAR(score[i], sum, 1e-5);
 	}
+	/* A row's score is the same to the last bit wherever it stands. */
+	for (size_t n = 0; n <= 40; n++)
+	{
+		uint32_t index[40];
+		float there[40];
+
+		for (size_t j = 0; j < n; j++)
+			index[j] = (uint32_t) ((j * 7 + n) % 40);
+		kernels->scores_at(items, 48, index, n, n, x, there);
+		for (size_t j = 0; j < n; j++)
+			CHECK(there[j] == score[index[j]]);
+		kernels->scores(items, 48, n, x, there);
+		for (size_t j = 0; j < n; j++)
+			CHECK(there[j] == score[j]);
+	}
 	for (int i = 0; i < 64; i++)
 		rising[i] = (float) i;
 	CHECK_EQ(kernels->next_above(rising, 0, 60, 15.0f), 0);

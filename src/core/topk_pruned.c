@@ -1,0 +1,192 @@
+/*
+ * topk_pruned.c
+ *	  Exact maximum inner product search that looks only at items long enough to matter.
+ */
+#include "topk_pruned.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernel.h"
+
+/* ------------------------------------------------------------ the order */
+
+void
+kpx_row_lengths(const float *items, size_t ld, size_t begin, size_t end, float *length)
+{
+	for (size_t i = begin; i < end; i++)
+	{
+		double square = 0;
+
+		for (size_t k = 0; k < ld; k++)
+			square += (double) items[i * ld + k] * items[i * ld + k];
+		length[i] = nextafterf((float) sqrt(square), FLT_MAX);
+	}
+}
+
+/* A row and its length, as a key that increases as the length decreases. */
+typedef struct LengthKey
+{
+	uint32_t key;
+	uint32_t row;
+} LengthKey;
+
+#define DIGITS 3
+#define DIGIT_BITS 11
+#define DIGIT_VALUES (1 << DIGIT_BITS)
+
+size_t
+kpx_order_by_length_workspace_size(size_t rows)
+{
+	size_t bytes;
+
+	return kpx_mul_size(rows, 2 * sizeof(LengthKey), &bytes) ? bytes : SIZE_MAX;
+}
+
+/* One pass of a radix sort: by digit number pass, the least first. */
+static void
+sort_by_digit(const LengthKey *from, LengthKey *to, size_t rows, int pass)
+{
+	size_t start[DIGIT_VALUES + 1] = {0};
+	int shift = pass * DIGIT_BITS;
+
+	for (size_t i = 0; i < rows; i++)
+		start[((from[i].key >> shift) & (DIGIT_VALUES - 1)) + 1]++;
+	for (int d = 0; d < DIGIT_VALUES; d++)
+		start[d + 1] += start[d];
+	for (size_t i = 0; i < rows; i++)
+		to[start[(from[i].key >> shift) & (DIGIT_VALUES - 1)]++] = from[i];
+}
+
+void
+kpx_order_by_length(size_t rows, float *length, uint32_t *order, void *workspace)
+{
+	LengthKey *from = workspace;
+	LengthKey *to = from + rows;
+
+	/* Bits of floats that are not negative are in their order. */
+	for (size_t i = 0; i < rows; i++)
+	{
+		uint32_t bits;
+
+		memcpy(&bits, &length[i], sizeof(bits));
+		from[i] = (LengthKey){~bits, (uint32_t) i};
+	}
+	for (int pass = 0; pass < DIGITS; pass++)
+	{
+		LengthKey *sorted = to;
+
+		sort_by_digit(from, to, rows, pass);
+		to = from;
+		from = sorted;
+	}
+	for (size_t j = 0; j < rows; j++)
+	{
+		uint32_t bits = ~from[j].key;
+
+		memcpy(&length[j], &bits, sizeof(bits));
+		order[j] = from[j].row;
+	}
+}
+
+/* ------------------------------------------------------------ one user */
+
+void
+kpx_search_begin(KpxSearch *search, size_t ld)
+{
+	double square = 0;
+
+	for (size_t k = 0; k < ld; k++)
+		square += (double) search->x[k] * search->x[k];
+	/*
+	 * A product of ld terms in floats is off by at most about ld / 2 units of the last place of
+	 * sum |x y|, which is at most |x||y|; four times that for the bound's own rounding and good measure.
+	 */
+	search->bound = (float) (sqrt(square) * (1 + (double) (ld + KPX_LANE) * FLT_EPSILON * 2));
+}
+
+/* Can nothing of this length be among the k best any more? */
+static bool
+finished(const KpxSearch *search, float length)
+{
+	return search->top.n == search->top.k && search->bound * length < search->top.hits[0].score;
+}
+
+/* score[j] belongs to order[begin + j]. */
+static void
+offer(const KpxLengths *lengths, size_t begin, size_t n, const float *score, KpxSearch *search)
+{
+	const KpxKernels *kernels = kpx_kernels();
+	KpxTop *top = &search->top;
+	size_t j = 0;
+
+	while (j < n)
+	{
+		size_t end;
+
+		if (top->n == top->k)
+			j = kernels->next_above(score, j, n, top->hits[0].score);
+		end = j + KPX_LANE < n ? j + KPX_LANE : n;
+		for (; j < end; j++)
+			kpx_top_offer(top, (KpxHit){lengths->order[begin + j], score[j]}, search->excluded);
+	}
+}
+
+bool
+kpx_search_step(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch *search)
+{
+	float score[KPX_SEARCH_BLOCK];
+
+	if (begin >= end || finished(search, lengths->length[begin]))
+		return false;
+	kpx_kernels()->scores_at(lengths->items, lengths->ld, lengths->order + begin, end - begin, lengths->rows - begin,
+							 search->x, score);
+	offer(lengths, begin, end - begin, score, search);
+	return true;
+}
+
+/* ------------------------------------------------------------ many users */
+
+/* The block's rows, the vectors of who is not finished, and their scores. */
+size_t
+kpx_search_batch_workspace_size(size_t ld, size_t n)
+{
+	size_t rows;
+	size_t bytes;
+
+	if (!kpx_add_size(n, KPX_SEARCH_BLOCK, &rows) || !kpx_mul_size(rows, ld * sizeof(float), &bytes) ||
+		!kpx_mul_size(n, KPX_SEARCH_BLOCK * sizeof(float), &rows) || !kpx_add_size(bytes, rows, &bytes))
+		return SIZE_MAX;
+	return bytes;
+}
+
+size_t
+kpx_search_step_batch(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch **searches, size_t n, void *workspace)
+{
+	size_t ld = lengths->ld;
+	size_t rows = end - begin;
+	float *block = workspace;
+	float *x = block + KPX_SEARCH_BLOCK * ld;
+	float *score = x + n * ld;
+	size_t going = 0;
+
+	for (size_t u = 0; u < n; u++)
+		if (begin < end && !finished(searches[u], lengths->length[begin]))
+		{
+			KpxSearch *search = searches[u];
+
+			searches[u] = searches[going];
+			searches[going++] = search;
+		}
+	if (going == 0)
+		return 0;
+	for (size_t j = 0; j < rows; j++)
+		memcpy(block + j * ld, lengths->items + lengths->order[begin + j] * ld, ld * sizeof(float));
+	for (size_t u = 0; u < going; u++)
+		memcpy(x + u * ld, searches[u]->x, ld * sizeof(float));
+	kpx_scores_batch(block, ld, rows, x, going, score, KPX_SEARCH_BLOCK);
+	for (size_t u = 0; u < going; u++)
+		offer(lengths, begin, rows, score + u * KPX_SEARCH_BLOCK, searches[u]);
+	return going;
+}

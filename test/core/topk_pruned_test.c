@@ -1,0 +1,237 @@
+/*
+ * topk_pruned_test.c
+ *	  The search by length finds exactly what looking at everything finds.
+ */
+#include "core/topk_pruned.h"
+#include "test.h"
+
+typedef struct World
+{
+	size_t rows;
+	size_t ld;
+	float *items;
+	float *length;
+	uint32_t *order;
+} World;
+
+/* Lengths fall like those of Zipf's popularity; levels > 0 makes many rows equal. */
+static World
+make_world(size_t rows, int factors, double exponent, int levels)
+{
+	World w = {rows, kpx_ld(factors), NULL, NULL, NULL};
+	void *workspace = test_alloc(kpx_order_by_length_workspace_size(rows));
+
+	w.items = test_alloc(rows * w.ld * sizeof(float));
+	w.length = test_alloc(rows * sizeof(float));
+	w.order = test_alloc(rows * sizeof(uint32_t));
+	memset(w.items, 0, rows * w.ld * sizeof(float));
+	for (size_t i = 0; i < rows; i++)
+	{
+		size_t like = levels ? (size_t) test_below(1, i, (uint64_t) levels) : i;
+		double scale = pow((double) test_below(2, like, rows) + 1, -exponent);
+
+		for (size_t k = 0; k < (size_t) factors; k++)
+			w.items[i * w.ld + k] = (float) (scale * kpx_normal(3, like, k));
+	}
+	kpx_row_lengths(w.items, w.ld, 0, rows / 2, w.length);
+	kpx_row_lengths(w.items, w.ld, rows / 2, rows, w.length);
+	kpx_order_by_length(rows, w.length, w.order, workspace);
+	free(workspace);
+	return w;
+}
+
+static void
+free_world(World *w)
+{
+	free(w->items);
+	free(w->length);
+	free(w->order);
+}
+
+static void
+test_order(const World *w)
+{
+	uint8_t *seen = test_alloc(w->rows);
+
+	memset(seen, 0, w->rows);
+	for (size_t j = 0; j < w->rows; j++)
+	{
+		double square = 0;
+
+		for (size_t k = 0; k < w->ld; k++)
+			square += (double) w->items[w->order[j] * w->ld + k] * w->items[w->order[j] * w->ld + k];
+		CHECK(w->length[j] >= sqrt(square));
+		CHECK_NEAR(w->length[j], sqrt(square), 1e-6);
+		CHECK(j == 0 || w->length[j - 1] > w->length[j] || (w->length[j - 1] == w->length[j] && w->order[j - 1] < w->order[j]));
+		CHECK(!seen[w->order[j]]);
+		seen[w->order[j]] = 1;
+	}
+	free(seen);
+}
+
+/* How many positions were looked at. */
+static size_t
+search_all(const KpxLengths *lengths, KpxSearch *search)
+{
+	size_t begin = 0;
+
+	kpx_search_begin(search, lengths->ld);
+	while (begin < lengths->rows)
+	{
+		size_t end = begin + KPX_SEARCH_BLOCK < lengths->rows ? begin + KPX_SEARCH_BLOCK : lengths->rows;
+
+		if (!kpx_search_step(lengths, begin, end, search))
+			break;
+		begin = end;
+	}
+	return begin;
+}
+
+static size_t
+test_one(const World *w, size_t k, const uint8_t *excluded, const float *x)
+{
+	KpxLengths lengths = {w->items, w->ld, w->rows, w->order, w->length};
+	float *score = test_alloc(w->rows * sizeof(float));
+	KpxHit *expected = test_alloc(k * sizeof(KpxHit));
+	KpxHit *hits = test_alloc(k * sizeof(KpxHit));
+	KpxSearch search = {x, excluded, {hits, k, 0}, 0};
+	size_t looked = search_all(&lengths, &search);
+	size_t n;
+
+	kpx_scores(w->items, w->ld, 0, w->rows, x, score);
+	n = kpx_topk(score, w->rows, excluded, k, expected);
+	CHECK_EQ(kpx_top_finish(&search.top), n);
+	for (size_t i = 0; i < n; i++)
+	{
+		CHECK_EQ(hits[i].item, expected[i].item);
+		CHECK(hits[i].score == expected[i].score);
+	}
+	free(score);
+	free(expected);
+	free(hits);
+	return looked;
+}
+
+#define USERS 9
+
+static void
+test_batch(const World *w, size_t k, const uint8_t *excluded, const float *x)
+{
+	KpxLengths lengths = {w->items, w->ld, w->rows, w->order, w->length};
+	float *workspace = test_alloc(kpx_search_batch_workspace_size(w->ld, USERS));
+	KpxHit *hits = test_alloc(USERS * k * sizeof(KpxHit));
+	KpxHit *expected = test_alloc(k * sizeof(KpxHit));
+	float *score = test_alloc(w->rows * sizeof(float));
+	KpxSearch search[USERS];
+	KpxSearch *going[USERS];
+	size_t n = USERS;
+
+	for (size_t u = 0; u < USERS; u++)
+	{
+		search[u] = (KpxSearch){x + u * w->ld, u % 2 ? excluded : NULL, {hits + u * k, k, 0}, 0};
+		kpx_search_begin(&search[u], w->ld);
+		going[u] = &search[u];
+	}
+	for (size_t begin = 0; begin < w->rows && n > 0; begin += KPX_SEARCH_BLOCK)
+		n = kpx_search_step_batch(&lengths, begin, begin + KPX_SEARCH_BLOCK < w->rows ? begin + KPX_SEARCH_BLOCK : w->rows, going,
+								  n, workspace);
+	for (size_t u = 0; u < USERS; u++)
+	{
+		size_t found;
+
+		kpx_scores(w->items, w->ld, 0, w->rows, x + u * w->ld, score);
+		found = kpx_topk(score, w->rows, u % 2 ? excluded : NULL, k, expected);
+		CHECK_EQ(kpx_top_finish(&search[u].top), found);
+		/* The product of matrices adds in another order: scores differ in the last bits, equal ones may swap. */
+		for (size_t i = 0; i < found; i++)
+		{
+			KpxHit hit = search[u].top.hits[i];
+			double tolerance = 1e-5 * search[u].bound * w->length[0];
+
+			CHECK(fabs((double) hit.score - expected[i].score) <= tolerance);
+			CHECK(fabs((double) hit.score - score[hit.item]) <= tolerance);
+		}
+	}
+	free(workspace);
+	free(hits);
+	free(expected);
+	free(score);
+}
+
+static void
+test_world(size_t rows, int factors, double exponent, int levels)
+{
+	World w = make_world(rows, factors, exponent, levels);
+	float *x = test_alloc(USERS * w.ld * sizeof(float));
+	uint8_t *excluded = test_alloc(rows / 8 + 1);
+	size_t looked = 0;
+
+	memset(excluded, 0, rows / 8 + 1);
+	for (size_t i = 0; i < rows; i++)
+		if (kpx_uniform(5, 0, i) < 0.3)
+			kpx_bit_set(excluded, i);
+	memset(x, 0, USERS * w.ld * sizeof(float));
+	/* The last user's vector is zero: all scores are equal. */
+	for (size_t u = 0; u + 1 < USERS; u++)
+		for (size_t k = 0; k < (size_t) factors; k++)
+			x[u * w.ld + k] = (float) (kpx_normal(6, u, k) * pow(10, (double) u - 4));
+	test_order(&w);
+	for (size_t u = 0; u < USERS; u++)
+	{
+		size_t one = test_one(&w, 10, NULL, x + u * w.ld);
+
+		looked += u + 1 < USERS ? one : 0;
+		test_one(&w, 1, excluded, x + u * w.ld);
+		test_one(&w, 300, excluded, x + u * w.ld);
+	}
+	if (rows >= 5000 && exponent > 0.5 && levels == 0)
+		CHECK(looked < (USERS - 1) * rows / 4);
+	test_batch(&w, 10, excluded, x);
+	test_batch(&w, 300, excluded, x);
+	free_world(&w);
+	free(x);
+	free(excluded);
+}
+
+/* A bound that is met exactly: the row comes late, in another block, and ties with the worst hit. */
+static void
+test_tie(void)
+{
+	size_t rows = KPX_SEARCH_BLOCK + 2;
+	World w = make_world(rows, 2, 0, 0);
+	float *x = test_alloc(w.ld * sizeof(float));
+	void *workspace = test_alloc(kpx_order_by_length_workspace_size(rows));
+
+	memset(x, 0, w.ld * sizeof(float));
+	x[0] = 1;
+	for (size_t i = 0; i < rows; i++)
+	{
+		w.items[i * w.ld] = 1;
+		w.items[i * w.ld + 1] = i < 2 ? 0 : 1;
+	}
+	kpx_row_lengths(w.items, w.ld, 0, rows, w.length);
+	kpx_order_by_length(rows, w.length, w.order, workspace);
+	CHECK_EQ(w.order[rows - 1], 1);
+	test_one(&w, 2, NULL, x); /* rows 0 and 1 win by their number */
+	free(workspace);
+	free(x);
+	free_world(&w);
+}
+
+int
+main(void)
+{
+	static const size_t sizes[] = {1, 3, 4, 5, 255, 256, 257, 1000, 5000};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+	{
+		test_world(sizes[i], 1, 1, 0);
+		test_world(sizes[i], 17, 0.8, 0);
+		test_world(sizes[i], 64, 0, 0);
+		test_world(sizes[i], 8, 0.8, 7);
+	}
+	test_tie();
+	CHECK_EQ(kpx_order_by_length_workspace_size(SIZE_MAX), SIZE_MAX);
+	CHECK_EQ(kpx_search_batch_workspace_size(SIZE_MAX / 4, 2), SIZE_MAX);
+	return test_done();
+}

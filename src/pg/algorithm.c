@@ -55,6 +55,23 @@ kpx_part_declare(KpxPart *part, const char *name, KpxBlockKind kind, uint64 rows
 	return true;
 }
 
+bool
+kpx_part_declare_derived(KpxPart *part, const char *name, KpxBlockKind kind, uint64 rows, uint32 cols)
+{
+	if (!kpx_part_declare(part, name, kind, rows, cols))
+		return false;
+	part->array[part->n_arrays - 1].derived = true;
+	return true;
+}
+
+void
+kpx_model_derive(KpxModel *model)
+{
+	for (int p = 0; p < model->n_parts; p++)
+		if (model->part[p].algorithm->derive)
+			model->part[p].algorithm->derive(model, p);
+}
+
 void *
 kpx_part_array(const KpxPart *part, const char *name)
 {
@@ -158,6 +175,7 @@ kpx_fit_compute(KpxFit *fit)
 	fit->model = kpx_model_of(fit->data, params);
 	kpx_progress_phase(psprintf("training %s", params->algorithm->name), 0);
 	params->algorithm->fit(fit);
+	kpx_model_derive(fit->model);
 	for (int p = 0; p < fit->model->n_parts; p++)
 		if (!fit->model->part[p].algorithm->open(fit->model, p))
 			ereport(ERROR,
@@ -197,6 +215,18 @@ kpx_model_score_batch(const KpxModel *model, void *const *tastes, int n, uint32 
 	else
 		for (int u = 0; u < n; u++)
 			algorithm->score(model, 0, tastes[u], begin, end, score + (size_t) u * (end - begin));
+}
+
+bool
+kpx_model_searches(const KpxModel *model)
+{
+	return model->n_parts > 0 && model->part[0].algorithm->best != NULL;
+}
+
+void
+kpx_model_best(const KpxModel *model, uint32 begin, uint32 end, size_t k, KpxWanted *users, int n)
+{
+	model->part[0].algorithm->best(model, 0, begin, end, k, users, n);
 }
 
 void

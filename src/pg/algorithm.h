@@ -19,6 +19,8 @@
 #ifndef KPX_ALGORITHM_H
 #define KPX_ALGORITHM_H
 
+#include "core/topk.h"
+
 #include "history.h"
 #include "ingest.h"
 #include "model.h"
@@ -38,6 +40,15 @@ typedef struct KpxFit
 	int workers;
 	struct KpxContent *content; /* what read returned, or NULL */
 } KpxFit;
+
+/* One user whose best items are looked for. */
+typedef struct KpxWanted
+{
+	void *taste;
+	const uint8 *excluded; /* bitmap over the range, or NULL */
+	KpxHit *hits; /* room for k; items count from the range's beginning */
+	size_t found;
+} KpxWanted;
 
 /* Memory that functions below may keep between users, one piece a part; see kpx_scratch. */
 typedef struct KpxScratch
@@ -89,6 +100,15 @@ struct KpxAlgorithm
 
 	/* Reads, as the current user, what fit needs besides data: fit itself must look at no table (training.h). */
 	struct KpxContent *(*read)(const KpxData *data, const KpxParams *params);
+
+	/* Fills the derived arrays from the others. */
+	void (*derive)(KpxModel *model, int part);
+
+	/*
+	 * The k best items of begin..end, which are those of one module, for each of n users, best first, as
+	 * if all were scored: for an algorithm that need not score all. Part 0 only.
+	 */
+	void (*best)(const KpxModel *model, int part, uint32 begin, uint32 end, size_t k, KpxWanted *users, int n);
 };
 
 extern const KpxAlgorithm kpx_ials;
@@ -115,6 +135,11 @@ extern void *kpx_part_array(const KpxPart *part, const char *name);
 
 /* Adds an array to a part: to be called by shape. False when the part is full. */
 extern bool kpx_part_declare(KpxPart *part, const char *name, KpxBlockKind kind, uint64 rows, uint32 cols);
+/* The same for an array that derive fills, with at most a row an item. */
+extern bool kpx_part_declare_derived(KpxPart *part, const char *name, KpxBlockKind kind, uint64 rows, uint32 cols);
+
+/* Fills the derived arrays of all parts. */
+extern void kpx_model_derive(KpxModel *model);
 
 /*
  * Trains a whole model of the algorithm of params. In two steps: kpx_fit_read reads all that is to
@@ -128,6 +153,9 @@ extern KpxModel *kpx_fit_compute(KpxFit *fit);
 extern void *kpx_model_fold_in(const KpxModel *model, const KpxHistory *history, KpxScratch *scratch);
 extern void kpx_model_score(const KpxModel *model, const void *taste, uint32 begin, uint32 end, float *score);
 extern void kpx_model_score_batch(const KpxModel *model, void *const *tastes, int n, uint32 begin, uint32 end, float *score);
+/* false: nobody can search this model, its items must be scored. */
+extern bool kpx_model_searches(const KpxModel *model);
+extern void kpx_model_best(const KpxModel *model, uint32 begin, uint32 end, size_t k, KpxWanted *users, int n);
 extern void kpx_model_contributions(const KpxModel *model, const void *taste, const KpxHistory *history, uint32 item,
 									double *contribution);
 

@@ -41,7 +41,7 @@ score_of(KpxRequest *q, KpxTaste *taste, const float **other, int64 item)
 		{
 			void *note = NULL;
 
-			*other = kpx_scorers[s]->score(q, taste, &note, q->score);
+			*other = kpx_scorers[s]->score(q, taste, &note, kpx_request_scores(q));
 		}
 		if (*other)
 			score = (*other)[item];

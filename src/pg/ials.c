@@ -3,8 +3,10 @@
  *	  Algorithm "ials": implicit ALS; factor_train.c trains it, core/factor.h has the equations.
  *
  * Numbers: factors, regularization, unobserved weight, unobserved rows, users. Arrays: factors
- * (items x factors), gram (the diagonal); and what kpx_update_items needs: user_gram (of the users'
- * vectors, factors x factors, in the same basis), blanks (unobserved weight of each module). A taste is a
+ * (items x factors), gram (the diagonal); what kpx_update_items needs: user_gram (of the users'
+ * vectors, factors x factors, in the same basis), blanks (unobserved weight of each module); and
+ * derived, when it is a model by itself: order and length, by which the best are found
+ * (core/topk_pruned.h), each module's items by themselves. A taste is a
  * vector of factors.
  */
 #include "algorithm.h"
@@ -12,7 +14,7 @@
 #include <math.h>
 
 #include "core/factor.h"
-#include "core/topk.h"
+#include "core/topk_pruned.h"
 #include "factor_train.h"
 
 enum
@@ -54,10 +56,40 @@ shape(const KpxModel *model, KpxPart *part)
 
 	if (part->n_numbers != N_NUMBERS || !(factors >= 1 && factors <= KPX_MAX_FACTORS) || factors != rint(factors))
 		return false;
-	return kpx_part_declare(part, "factors", KPX_BLOCK_FACTORS, model->items, (uint32) factors) &&
-		   kpx_part_declare(part, "gram", KPX_BLOCK_GRAM, 1, (uint32) factors) &&
-		   kpx_part_declare(part, "user_gram", KPX_BLOCK_FLOATS, (uint64) factors, (uint32) factors) &&
-		   kpx_part_declare(part, "blanks", KPX_BLOCK_FLOATS, (uint64) model->n_modules, 1);
+	if (!kpx_part_declare(part, "factors", KPX_BLOCK_FACTORS, model->items, (uint32) factors) ||
+		!kpx_part_declare(part, "gram", KPX_BLOCK_GRAM, 1, (uint32) factors) ||
+		!kpx_part_declare(part, "user_gram", KPX_BLOCK_FLOATS, (uint64) factors, (uint32) factors) ||
+		!kpx_part_declare(part, "blanks", KPX_BLOCK_FLOATS, (uint64) model->n_modules, 1))
+		return false;
+	/* As a component it is never searched. */
+	return part != &model->part[0] || (kpx_part_declare_derived(part, "order", KPX_BLOCK_INDEXES, model->items, 1) &&
+									   kpx_part_declare_derived(part, "length", KPX_BLOCK_FLOATS, model->items, 1));
+}
+
+static void
+derive_module(const KpxPart *part, uint32 base, uint32 items)
+{
+	size_t ld = kpx_ld((int) part->number[FACTORS]);
+	const float *matrix = (const float *) kpx_part_array(part, "factors") + base * ld;
+	uint32 *order = kpx_part_array(part, "order");
+	float *length = kpx_part_array(part, "length");
+	void *workspace = kpx_alloc(CurrentMemoryContext, kpx_order_by_length_workspace_size(items), 1);
+
+	for (uint32 i = 0; i < items; i += 16384)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_row_lengths(matrix, ld, i, Min(items, i + 16384), length + base);
+	}
+	kpx_order_by_length(items, length + base, order + base, workspace);
+	pfree(workspace);
+}
+
+static void
+derive(KpxModel *model, int part)
+{
+	if (part == 0)
+		for (int m = 0; m < model->n_modules; m++)
+			derive_module(&model->part[0], model->modules[m].base, model->modules[m].items);
 }
 
 static bool
@@ -151,6 +183,60 @@ score_batch(const KpxModel *model, int part, void *const *tastes, int n, uint32 
 	}
 }
 
+/* Positions of the order that are looked at between looks at interrupts. */
+#define POSITIONS_A_CHECK (64 * KPX_SEARCH_BLOCK)
+
+static void
+best_of_one(const KpxLengths *lengths, KpxSearch *search)
+{
+	for (size_t i = 0; i < lengths->rows; i += KPX_SEARCH_BLOCK)
+	{
+		if (i % POSITIONS_A_CHECK == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (!kpx_search_step(lengths, i, Min(i + KPX_SEARCH_BLOCK, lengths->rows), search))
+			break;
+	}
+}
+
+static void
+best_of_many(const KpxLengths *lengths, KpxSearch *searches, int n)
+{
+	KpxSearch **going = palloc(sizeof(KpxSearch *) * n);
+	void *workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_search_batch_workspace_size(lengths->ld, (size_t) n), 1);
+	size_t left = (size_t) n;
+
+	for (int u = 0; u < n; u++)
+		going[u] = &searches[u];
+	for (size_t i = 0; i < lengths->rows && left > 0; i += KPX_SEARCH_BLOCK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		left = kpx_search_step_batch(lengths, i, Min(i + KPX_SEARCH_BLOCK, lengths->rows), going, left, workspace);
+	}
+}
+
+static void
+best(const KpxModel *model, int part, uint32 begin, uint32 end, size_t k, KpxWanted *users, int n)
+{
+	const KpxFixed *fixed = model->part[part].derived;
+	size_t ld = kpx_ld(fixed->factors);
+	KpxLengths lengths = {fixed->matrix + begin * ld, ld, end - begin,
+						  (const uint32 *) kpx_part_array(&model->part[part], "order") + begin,
+						  (const float *) kpx_part_array(&model->part[part], "length") + begin};
+	KpxSearch *searches = palloc(sizeof(KpxSearch) * n);
+
+	for (int u = 0; u < n; u++)
+	{
+		searches[u] = (KpxSearch){users[u].taste, users[u].excluded, {users[u].hits, k, 0}, 0};
+		kpx_search_begin(&searches[u], ld);
+	}
+	if (n == 1)
+		best_of_one(&lengths, searches);
+	else
+		best_of_many(&lengths, searches, n);
+	for (int u = 0; u < n; u++)
+		users[u].found = kpx_top_finish(&searches[u].top);
+}
+
 static void
 contributions(const KpxModel *model, int part, const void *taste, const KpxHistory *history, uint32 item, double *contribution)
 {
@@ -185,4 +271,4 @@ vector(const KpxModel *model, int part, uint32 item, int *length)
 }
 
 const KpxAlgorithm kpx_ials = {"ials", specs, false, kpx_factor_train, shape, open_part, fold_in, score, score_batch,
-							   contributions, similar, vector};
+							   contributions, similar, vector, .derive = derive, .best = best};

@@ -39,6 +39,7 @@ typedef struct KpxArray
 	uint32 cols;
 	size_t ld;
 	void *data; /* 64-byte aligned */
+	bool derived; /* made from the others when a model is read; not stored */
 } KpxArray;
 
 typedef struct KpxAlgorithm KpxAlgorithm;

@@ -154,7 +154,8 @@ model_bytes(const KpxModel *model)
 		{
 			const KpxArray *array = &model->part[p].array[a];
 
-			bytes += array->rows * array->cols * kpx_block_element(array->kind);
+			if (!array->derived)
+				bytes += array->rows * array->cols * kpx_block_element(array->kind);
 		}
 	return bytes;
 }
@@ -235,7 +236,8 @@ store_part(const KpxModel *model, int position)
 	kpx_catalog_execute("INSERT INTO kpx.model_part (model_id, position, algorithm, numbers) VALUES ($1, $2, $3, $4)",
 						4, types, values, NULL, false);
 	for (int a = 0; a < part->n_arrays; a++)
-		store_array(model->id, &part->array[a], position);
+		if (!part->array[a].derived)
+			store_array(model->id, &part->array[a], position);
 }
 
 int
@@ -536,8 +538,10 @@ check_sizes(const KpxModel *model)
 		for (int a = 0; a < model->part[p].n_arrays; a++)
 		{
 			const KpxArray *array = &model->part[p].array[a];
+			size_t row = array->cols * kpx_block_element(array->kind);
 
-			total += check_bytes(model, array->name, p, array->rows, array->cols * kpx_block_element(array->kind));
+			/* Derived ones have a row an item, as the stored ones beside them. */
+			total += array->derived ? array->rows * row : check_bytes(model, array->name, p, array->rows, row);
 		}
 	kpx_model_check_size(model->id, total);
 }
@@ -560,8 +564,10 @@ read_numbers(KpxModel *model)
 			KpxArray *array = &model->part[p].array[a];
 
 			array->data = kpx_alloc_aligned(model->context, array->rows, array->ld * kpx_block_element(array->kind));
-			read_blocks(model, array->name, p, array->rows, take_rows, array);
+			if (!array->derived)
+				read_blocks(model, array->name, p, array->rows, take_rows, array);
 		}
+	kpx_model_derive(model);
 }
 
 /* share: its numbers may come from shared memory, and go there. In a context below the current one. */

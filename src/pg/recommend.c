@@ -49,7 +49,7 @@ put_row(FunctionCallInfo fcinfo, const KpxRequest *q, int rank, KpxHit hit, char
 size_t
 kpx_list(KpxRequest *q, KpxTaste *taste, uint64 wanted, KpxListed **list)
 {
-	uint8 *excluded = excluded_for(q, &taste->history);
+	uint8 *excluded = taste->excluded ? taste->excluded : excluded_for(q, &taste->history);
 	size_t found = 0;
 	bool fell_back = false;
 
@@ -58,13 +58,14 @@ kpx_list(KpxRequest *q, KpxTaste *taste, uint64 wanted, KpxListed **list)
 	for (int s = 0; kpx_scorers[s] && found < wanted; s++)
 	{
 		void *note = NULL;
-		const float *score = kpx_scorers[s]->score(q, taste, &note, q->score);
+		bool searches = kpx_scorers[s]->searches && kpx_scorers[s]->searches(q, taste);
+		const float *score = searches ? NULL : kpx_scorers[s]->score(q, taste, &note, kpx_request_scores(q));
 		KpxHit *hits;
 		size_t n;
 
-		if (score == NULL)
+		if (!searches && score == NULL)
 			continue;
-		n = kpx_request_best(q, wanted - found, score, excluded, &hits);
+		n = kpx_request_best(q, wanted - found, taste, score, excluded, &hits);
 		for (size_t i = 0; i < n; i++)
 			(*list)[found++] = (KpxListed){hits[i], kpx_scorers[s], note};
 		q->call.filled[s] += n > 0;
@@ -194,26 +195,58 @@ kpx_recommend_from_typed(PG_FUNCTION_ARGS)
 #define USERS_A_BATCH 64
 #define USERS_A_QUERY 1024
 
-/* Scores of a batch of users by one call of the model, then a list for each. */
+/* What the model says of the users of a batch for whom it can speak, by one call. scores: NULL when it searches. */
+static void
+ask_model(KpxRequest *q, KpxTaste **tastes, int n, float *scores)
+{
+	uint32 begin = q->target->base;
+	uint32 end = begin + q->target->items;
+	void *states[USERS_A_BATCH];
+
+	if (scores == NULL)
+	{
+		size_t ask = kpx_request_first(q, (uint64) q->k + q->skip);
+		KpxWanted wanted[USERS_A_BATCH];
+
+		if (ask == 0 || n == 0)
+			return;
+		for (int u = 0; u < n; u++)
+			wanted[u] = (KpxWanted){tastes[u]->state, tastes[u]->excluded, kpx_alloc(CurrentMemoryContext, ask, sizeof(KpxHit)), 0};
+		kpx_model_best(q->model, begin, end, ask, wanted, n);
+		for (int u = 0; u < n; u++)
+		{
+			tastes[u]->first = wanted[u].hits;
+			tastes[u]->n_first = wanted[u].found;
+		}
+		return;
+	}
+	for (int u = 0; u < n; u++)
+	{
+		states[u] = tastes[u]->state;
+		tastes[u]->scores = scores + (size_t) u * q->target->items;
+	}
+	if (n > 0)
+		kpx_model_score_batch(q->model, states, n, begin, end, scores);
+}
+
+/* A list for each of a batch of users. */
 static void
 answer_batch(FunctionCallInfo fcinfo, KpxRequest *q, const KpxHistory *histories, const KpxId *ids, KpxIdKind kind,
 			 const Datum *users, int n, float *scores)
 {
 	KpxTaste tastes[USERS_A_BATCH];
-	void *states[USERS_A_BATCH];
-	int spoken = 0;
+	KpxTaste *spoken[USERS_A_BATCH];
+	int n_spoken = 0;
 
 	for (int u = 0; u < n; u++)
 	{
 		tastes[u] = (KpxTaste){.has_user = true, .user = ids[u], .user_kind = kind, .history = histories[u]};
+		tastes[u].excluded = excluded_for(q, &histories[u]);
 		kpx_request_fold_in(q, &tastes[u]);
-		if (tastes[u].state == NULL)
-			continue;
-		tastes[u].scores = scores + (size_t) spoken * q->target->items;
-		states[spoken++] = tastes[u].state;
+		if (tastes[u].state)
+			spoken[n_spoken++] = &tastes[u];
 	}
-	if (spoken > 0)
-		kpx_model_score_batch(q->model, states, spoken, q->target->base, q->target->base + q->target->items, scores);
+	ask_model(q, spoken, n_spoken, scores);
 	for (int u = 0; u < n; u++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -234,8 +267,9 @@ users_a_batch(const KpxRequest *q)
 static void
 answer_users(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId *ids, const Datum *users, int n)
 {
-	int step = users_a_batch(q);
-	float *scores = kpx_alloc_aligned(CurrentMemoryContext, (size_t) q->target->items * step, sizeof(float));
+	bool searches = kpx_model_searches(q->model);
+	int step = searches ? USERS_A_BATCH : users_a_batch(q);
+	float *scores = searches ? NULL : kpx_alloc_aligned(CurrentMemoryContext, (size_t) q->target->items * step, sizeof(float));
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
 
 	for (int begin = 0; begin < n; begin += USERS_A_QUERY)

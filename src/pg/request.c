@@ -57,7 +57,7 @@ kpx_request_use_model(KpxRequest *q, int64 id)
 	q->model = id ? kpx_model(q->registry, id) : stand_in(q);
 	q->target = kpx_model_module(q->model, q->module->name);
 	q->scratch = (KpxScratch){CurrentMemoryContext};
-	q->score = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
+	q->score = NULL; /* see kpx_request_scores */
 }
 
 void
@@ -246,45 +246,81 @@ kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind)
 	return taste;
 }
 
-/*
- * The wanted best that are not excluded and are available now, best first: asks the item
- * table about the best candidates, and about more when some are not.
- */
-size_t
-kpx_request_best(KpxRequest *q, uint64 wanted, const float *score, uint8 *excluded, KpxHit **hits)
+float *
+kpx_request_scores(KpxRequest *q)
 {
-	size_t ask;
+	if (q->score == NULL)
+		q->score = kpx_alloc_aligned(q->scratch.context, q->target->items, sizeof(float));
+	return q->score;
+}
+
+size_t
+kpx_request_first(const KpxRequest *q, uint64 wanted)
+{
+	return (size_t) Min(Min(wanted, q->target->items) + 8, q->target->items);
+}
+
+/* The ask best of those that may still be shown, in memory of the current context. */
+static size_t
+next_best(KpxRequest *q, const KpxTaste *taste, const float *score, const uint8 *excluded, size_t ask, KpxHit **hits)
+{
+	KpxWanted user;
+
+	*hits = kpx_alloc(CurrentMemoryContext, Max(ask, 1), sizeof(KpxHit));
+	if (score)
+		return kpx_topk(score, q->target->items, excluded, ask, *hits);
+	user = (KpxWanted){taste->state, excluded, *hits, 0};
+	kpx_model_best(q->model, q->target->base, q->target->base + q->target->items, ask, &user, 1);
+	return user.found;
+}
+
+/* Which of n candidates are available now; all of them become excluded. */
+static bool *
+available(KpxRequest *q, const KpxHit *candidate, size_t n, uint8 *excluded)
+{
+	KpxId *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
+	bool *keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
+
+	for (size_t i = 0; i < n; i++)
+	{
+		ids[i] = kpx_ids_get(&q->target->ids, candidate[i].item);
+		kpx_bit_set(excluded, candidate[i].item);
+	}
+	kpx_items_available(q->module, q->target->ids.kind, ids, (int) n, keep);
+	pfree(ids);
+	return keep;
+}
+
+size_t
+kpx_request_best(KpxRequest *q, uint64 wanted, const KpxTaste *taste, const float *score, uint8 *excluded, KpxHit **hits)
+{
+	size_t ask = kpx_request_first(q, wanted);
 	size_t found = 0;
-	KpxHit *good;
+	KpxHit *first = score ? NULL : taste->first;
+	KpxHit *candidate = first;
+	size_t n = first ? taste->n_first : 0;
 
 	wanted = Min(wanted, q->target->items);
-	ask = wanted + 8;
-	*hits = good = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
-	while (found < wanted)
+	*hits = kpx_alloc(CurrentMemoryContext, Max(wanted, 1), sizeof(KpxHit));
+	if (wanted == 0)
+		return 0;
+	for (;;)
 	{
-		KpxHit *candidate = kpx_alloc(CurrentMemoryContext, Min(ask, q->target->items), sizeof(KpxHit));
-		size_t n = kpx_topk(score, q->target->items, excluded, Min(ask, q->target->items), candidate);
-		KpxId *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
-		bool *keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
+		bool *keep;
 
 		CHECK_FOR_INTERRUPTS();
-		if (n == 0)
-			break;
-		for (size_t i = 0; i < n; i++)
-			ids[i] = kpx_ids_get(&q->target->ids, candidate[i].item);
-		kpx_items_available(q->module, q->target->ids.kind, ids, (int) n, keep);
-		for (size_t i = 0; i < n; i++)
-		{
-			kpx_bit_set(excluded, candidate[i].item);
-			if (keep[i] && found < wanted)
-				good[found++] = candidate[i];
-		}
-		if (n < Min(ask, q->target->items))
-			break;
-		ask = Min(ask * 4, 100000);
-		pfree(candidate);
-		pfree(ids);
+		if (candidate == NULL)
+			n = next_best(q, taste, score, excluded, ask, &candidate);
+		keep = available(q, candidate, n, excluded);
+		for (size_t i = 0; i < n && found < wanted; i++)
+			if (keep[i])
+				(*hits)[found++] = candidate[i];
 		pfree(keep);
+		if (candidate != first)
+			pfree(candidate);
+		if (found == wanted || n < ask)
+			return found;
+		candidate = NULL;
+		ask = Min(Min(ask * 4, 100000), q->target->items);
 	}
-	return found;
 }

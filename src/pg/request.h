@@ -29,7 +29,7 @@ typedef struct KpxRequest
 	Oid item_type; /* of the answer */
 	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
 	KpxScratch scratch; /* of the model's algorithms */
-	float *score; /* [target->items], 64-byte aligned, for who scores */
+	float *score; /* see kpx_request_scores */
 	KpxCall call; /* for the statistics */
 } KpxRequest;
 
@@ -42,6 +42,9 @@ typedef struct KpxTaste
 	KpxHistory history;
 	void *state; /* of the model's fold-in; NULL: the model cannot speak for them */
 	const float *scores; /* of target's items by the model when they are known already, or NULL */
+	uint8 *excluded; /* bitmap of target's items that they must not be shown, when it is known already, or NULL */
+	KpxHit *first; /* kpx_request_first(q, q->k + q->skip) best of what is not excluded, when they are known already, or NULL */
+	size_t n_first;
 } KpxTaste;
 
 /* Argument n as a C string; 22004 when NULL. */
@@ -89,11 +92,17 @@ extern void kpx_request_fold_in(KpxRequest *q, KpxTaste *taste);
 /* Reads the user's history, as far as it may be used for q->module, and folds it in. */
 extern KpxTaste kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind);
 
+/* Memory for the scores of target's items, 64-byte aligned. */
+extern float *kpx_request_scores(KpxRequest *q);
+
 /*
- * The wanted best of score[target->items] that are not excluded and are available now,
- * best first; returns how many. Asks the item table about the best candidates, and about
- * more when some are not available. The bits of those looked at are set in excluded.
+ * The wanted best of score[target->items], or of what the model finds for taste when score is
+ * NULL, that are not excluded and are available now, best first; returns how many. Asks the item
+ * table about the kpx_request_first best candidates, and about more when some of those are not
+ * available. The bits of those asked about are set in excluded.
  */
-extern size_t kpx_request_best(KpxRequest *q, uint64 wanted, const float *score, uint8 *excluded, KpxHit **hits);
+extern size_t kpx_request_best(KpxRequest *q, uint64 wanted, const KpxTaste *taste, const float *score, uint8 *excluded,
+							   KpxHit **hits);
+extern size_t kpx_request_first(const KpxRequest *q, uint64 wanted);
 
 #endif /* KPX_REQUEST_H */

@@ -34,6 +34,12 @@ model_reason(KpxRequest *q, KpxTaste *taste, void *note, uint32 item)
 					kpx_id_to_cstring(module->ids.kind, kpx_ids_get(&module->ids, taste->history.index[best] - module->base)));
 }
 
+static bool
+model_searches(const KpxRequest *q, const KpxTaste *taste)
+{
+	return taste->state != NULL && kpx_model_searches(q->model);
+}
+
 static const float *
 popular_score(KpxRequest *q, KpxTaste *taste, void **note, float *buffer)
 {
@@ -46,7 +52,7 @@ popular_reason(KpxRequest *q, KpxTaste *taste, void *note, uint32 item)
 	return "popular";
 }
 
-static const KpxScorer model_scorer = {"model", NULL, model_score, model_reason};
+static const KpxScorer model_scorer = {"model", NULL, model_score, model_reason, model_searches};
 static const KpxScorer popular_scorer = {"popular", NULL, popular_score, popular_reason};
 
 const KpxScorer *const kpx_scorers[] = {&model_scorer, &kpx_rules_scorer, &kpx_segment_scorer, &kpx_trending_scorer, &popular_scorer, NULL};

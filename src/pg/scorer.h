@@ -35,6 +35,9 @@ typedef struct KpxScorer
 
 	/* Why item (of q->target) is in the list: the answer's column reason. */
 	char *(*reason)(KpxRequest *q, KpxTaste *taste, void *note, uint32 item);
+
+	/* Need score not be called, because the model finds its best without it (kpx_request_best)? NULL: it must. */
+	bool (*searches)(const KpxRequest *q, const KpxTaste *taste);
 } KpxScorer;
 
 /* Of other rooms. */

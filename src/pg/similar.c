@@ -58,6 +58,7 @@ likeness(KpxRequest *q, uint32 item, By by)
 	const KpxModel *model = q->model;
 	uint32 begin = q->target->base;
 	uint32 end = begin + q->target->items;
+	float *score = kpx_request_scores(q);
 	int part = 0;
 
 	if (model->n_parts == 0)
@@ -71,15 +72,15 @@ likeness(KpxRequest *q, uint32 item, By by)
 		float *other = kpx_alloc_aligned(CurrentMemoryContext, q->target->items, sizeof(float));
 
 		part = part_for(model, BY_BEHAVIOUR);
-		model->part[content].algorithm->similar(model, content, item, begin, end, q->score);
+		model->part[content].algorithm->similar(model, content, item, begin, end, score);
 		model->part[part].algorithm->similar(model, part, item, begin, end, other);
-		kpx_mean_score(q->score, other, end - begin);
-		return q->score;
+		kpx_mean_score(score, other, end - begin);
+		return score;
 	}
 	if (by != BY_MODEL)
 		part = part_for(model, by);
-	model->part[part].algorithm->similar(model, part, item, begin, end, q->score);
-	return q->score;
+	model->part[part].algorithm->similar(model, part, item, begin, end, score);
+	return score;
 }
 
 static Datum
@@ -111,7 +112,7 @@ similar(FunctionCallInfo fcinfo, int first, Oid item_type, bool from_text)
 	excluded = palloc0(Max(((size_t) q.target->items + 7) / 8, 1));
 	if (source == q.target)
 		kpx_bit_set(excluded, (size_t) item);
-	n = kpx_request_best(&q, (uint64) q.k, likeness(&q, source->base + (uint32) item, by), excluded, &hits);
+	n = kpx_request_best(&q, (uint64) q.k, NULL, likeness(&q, source->base + (uint32) item, by), excluded, &hits);
 	for (size_t i = 0; i < n; i++)
 	{
 		Datum values[3];

@@ -268,14 +268,17 @@ kpx_contributions(const KpxFixed *fixed, const uint32_t *index, const float *wei
 	size_t ld = kpx_ld(fixed->factors);
 	double ridge = fixed->regularization *
 				   (weight_total(weight, n) + fixed->unobserved * fixed->unobserved_rows);
+	double scaled[KPX_MAX_FACTORS]; /* target in the metric of the system: few divisions */
 
+	for (int k = 0; k < fixed->factors; k++)
+		scaled[k] = target[k] / (fixed->unobserved * fixed->gram[k] + ridge);
 	for (size_t j = 0; j < n; j++)
 	{
 		const float *y = fixed->matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld;
 		double towards = 0;
 
 		for (int k = 0; k < fixed->factors; k++)
-			towards += (double) y[k] * target[k] / (fixed->unobserved * fixed->gram[k] + ridge);
+			towards += (double) y[k] * scaled[k];
 		contribution[j] = weight[j] * (1.0 - dot_double(x, y, ld)) * towards;
 	}
 }

@@ -181,7 +181,8 @@ copy_part(const KpxRefresh *r, int p)
 	memcpy(number, from->number, sizeof(number));
 	to = kpx_part_add(&fit, from->algorithm, number, from->n_numbers);
 	for (int a = 0; a < from->n_arrays; a++)
-		copy_array(r, &from->array[a], &to->array[a]);
+		if (!from->array[a].derived)
+			copy_array(r, &from->array[a], &to->array[a]);
 }
 
 /* New items' content vectors, and, of a hybrid model, their factors. */

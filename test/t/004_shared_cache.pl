@@ -10,7 +10,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kpxrec'\nkpxrec.shared_cache_size = '3MB'\nrestart_after_crash = on\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kpxrec'\nkpxrec.shared_cache_size = '3MB'\nkpxrec.min_users = 1\nrestart_after_crash = on\n");
 $node->start;
 platform($node, 2000, 5000, 10);
 $node->safe_psql('postgres', "SELECT kpx_train(ARRAY['courses', 'videos'], params => '{\"factors\": 32, \"iterations\": 2}')");

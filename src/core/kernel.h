@@ -13,6 +13,20 @@
 
 #include "matrix.h"
 
+/*
+ * Rows of a matrix that will be gathered soon: index[next .. end) of them have not been asked of memory yet.
+ * A kernel that computes for a while asks for some of them now and then, so that they come while
+ * it computes; end may be next.
+ */
+typedef struct KpxAhead
+{
+	const float *matrix;
+	size_t ld;
+	const uint32_t *index;
+	size_t next;
+	size_t end;
+} KpxAhead;
+
 typedef struct KpxKernels
 {
 	const char *name;
@@ -33,9 +47,9 @@ typedef struct KpxKernels
 
 	/*
 	 * c += a'a, a: rows x n, the upper triangle in whole 16-column lines. Up to 7 rows
-	 * after row n of c are overwritten, so c has kpx_ld(n) rows.
+	 * after row n of c are overwritten, so c has kpx_ld(n) rows. All of ahead is asked for meanwhile.
 	 */
-	void (*gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc);
+	void (*gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc, KpxAhead *ahead);
 
 	/* c = aa' for n <= 4 rows of a (n x ld), the upper triangle. */
 	void (*gram_few)(const float *a, size_t ld, size_t n, float *c, size_t ldc);

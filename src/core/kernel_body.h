@@ -133,26 +133,54 @@ LEVEL(tile)(const float *a, size_t lda, size_t rows, size_t i, size_t j, float *
 			((Vec *) (c + (i + (size_t) r) * ldc + j))[l] = sum[r][l];
 }
 
-/* Columns [first, n) of c from the line of each row's diagonal on. */
+/* Asks memory for some rows, into the second level of the cache: the first is in use. */
 INLINE void
-LEVEL(update)(const float *a, size_t lda, size_t rows, size_t first, size_t n, float *c, size_t ldc, const bool subtract)
+LEVEL(fetch)(KpxAhead *ahead, size_t rows)
 {
+	for (; rows > 0 && ahead->next < ahead->end; rows--)
+	{
+		const float *row = ahead->matrix + (size_t) (ahead->index[ahead->next++] & 0x7FFFFFFF) * ahead->ld;
+
+		for (size_t k = 0; k < ahead->ld; k += KPX_LANE)
+			__builtin_prefetch(row + k, 0, 2);
+	}
+}
+
+/* Columns [first, n) of c from the line of each row's diagonal on. ahead: NULL when nothing will be needed. */
+INLINE void
+LEVEL(update)(const float *a, size_t lda, size_t rows, size_t first, size_t n, float *c, size_t ldc, const bool subtract,
+			  KpxAhead *ahead)
+{
+	/* About half the tiles of a square, shared out evenly. */
+	size_t tiles = (n / TILE_ROWS + 1) * (n / KPX_LANE + 1) / 2 + 1;
+	size_t each = ahead ? (ahead->end - ahead->next) / tiles + 1 : 0;
+
 	for (size_t i = first; i < n; i += TILE_ROWS)
 	{
 		size_t j = i & ~(size_t) (KPX_LANE - 1);
 
 		if (TILE_LINES == 2)
 			for (; j + KPX_LANE < n; j += 2 * KPX_LANE)
+			{
 				CALL(tile, a, lda, rows, i, j, c, ldc, 2, subtract);
+				if (ahead)
+					CALL(fetch, ahead, 2 * each);
+			}
 		for (; j < n; j += KPX_LANE)
+		{
 			CALL(tile, a, lda, rows, i, j, c, ldc, 1, subtract);
+			if (ahead)
+				CALL(fetch, ahead, each);
+		}
 	}
+	if (ahead)
+		CALL(fetch, ahead, ahead->end - ahead->next);
 }
 
 static TARGET void
-LEVEL(gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc)
+LEVEL(gram)(const float *a, size_t lda, size_t rows, size_t n, float *c, size_t ldc, KpxAhead *ahead)
 {
-	CALL(update, a, lda, rows, 0, n, c, ldc, false);
+	CALL(update, a, lda, rows, 0, n, c, ldc, false, ahead);
 }
 
 INLINE float
@@ -231,7 +259,7 @@ LEVEL(cholesky)(float *a, size_t ld, size_t n)
 		if (!CALL(factor_panel, a, ld, first, last, n))
 			return false;
 		if (last < n)
-			CALL(update, a + first * ld, ld, 8, last, n, a, ld, true);
+			CALL(update, a + first * ld, ld, 8, last, n, a, ld, true, NULL);
 	}
 	return true;
 }

@@ -8,6 +8,8 @@
  */
 #include "kpxrec.h"
 
+#include <sys/mman.h>
+
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
@@ -214,6 +216,26 @@ kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *t
 	return result;
 }
 
+#define LARGE_PAGE (2 * 1024 * 1024)
+
+/*
+ * Asks for large pages for memory that is not used yet. Training gathers rows from all over a matrix:
+ * in pages of 4 kB most of them miss the TLB, which made it a fifth to a half slower.
+ */
+static void *
+large_pages(void *memory, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+	uintptr_t begin = TYPEALIGN(LARGE_PAGE, (uintptr_t) memory);
+	uintptr_t end = TYPEALIGN_DOWN(LARGE_PAGE, (uintptr_t) memory + bytes);
+
+	/* Refused where the kernel has none: then pages are small. */
+	if (begin < end)
+		(void) madvise((void *) begin, end - begin, MADV_HUGEPAGE);
+#endif
+	return memory;
+}
+
 void *
 kpx_alloc(MemoryContext context, size_t n, size_t size)
 {
@@ -223,7 +245,7 @@ kpx_alloc(MemoryContext context, size_t n, size_t size)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("an array of %zu elements of %zu bytes is too large", n, size)));
-	return MemoryContextAllocHuge(context, Max(bytes, 1));
+	return large_pages(MemoryContextAllocHuge(context, Max(bytes, 1)), bytes);
 }
 
 void *

@@ -72,10 +72,13 @@ test_products(const KpxKernels *kernels, size_t n, size_t rows)
 	float *z = numbers(1, rows, kpx_ld((int) rows), 4);
 	float *v = numbers(1, n, ld, 5);
 	size_t ldr = kpx_ld((int) rows);
+	static const uint32_t soon[] = {0, 0x80000000};
+	KpxAhead ahead = {a, ld, soon, rows > 1 ? 0 : 2, 2};
 
 	memset(c, 0, ld * ld * sizeof(float));
-	kernels->gram(a, ld, rows, n, c, ld);
-	kernels->gram(a, ld, rows, n, c, ld); /* it adds */
+	kernels->gram(a, ld, rows, n, c, ld, &ahead);
+	CHECK_EQ(ahead.next, ahead.end);
+	kernels->gram(a, ld, rows, n, c, ld, &ahead); /* it adds */
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = i; j < n; j++)
 		{

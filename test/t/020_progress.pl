@@ -64,7 +64,7 @@ is($node->safe_psql('postgres', "BEGIN; SELECT users FROM kpx_train('courses', p
 my %other = (
 	kpx_tune => q{SELECT kpx_tune(ARRAY['courses', 'videos'], 'ials', trials => 4, params => '{"factors": 32, "iterations": 100}')},
 	kpx_evaluate => q{SELECT kpx_evaluate(ARRAY['courses', 'videos'], params => '{"factors": 32, "iterations": 200}')},
-	kpx_cluster => q{SELECT kpx_cluster('all', ARRAY['courses', 'videos'], 20, '{"restarts": 100, "tolerance": 0, "min_users": 2}')},
+	kpx_cluster => q{SELECT kpx_cluster('all', ARRAY['courses', 'videos'], 20, '{"restarts": 100, "tolerance": 0, "min_users": 5}')},
 	kpx_mine_rules => q{SELECT kpx_mine_rules(ARRAY['courses', 'videos'], 0.0005, 0.01, max_length => 3)},
 );
 foreach my $what (sort keys %other)

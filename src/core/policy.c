@@ -26,7 +26,8 @@ kpx_slate_workspace(size_t n, const KpxSlateRules *rules)
 
 	if (!kpx_mul_size(n, rules->k, &column) || !add_array(&total, column, sizeof(double)) ||
 		!add_array(&total, n, sizeof(double)) || !add_array(&total, n, sizeof(bool)) ||
-		!add_array(&total, rules->modules, sizeof(uint32_t)) || !add_array(&total, rules->k, sizeof(uint32_t)))
+		!add_array(&total, rules->modules, sizeof(uint32_t)) || !add_array(&total, rules->k, sizeof(uint32_t)) ||
+		(rules->thompson && (rules->top > SIZE_MAX / 6 || !add_array(&total, 6 * rules->top, sizeof(double)))))
 		return 0;
 	return total;
 }
@@ -70,6 +71,8 @@ kpx_slate_begin(KpxSlate *slate, const KpxCandidate *candidate, size_t n, const 
 	slate->module_count = (uint32_t *) at;
 	at += kpx_align(rules->modules * sizeof(uint32_t));
 	slate->used = (uint32_t *) at;
+	at += kpx_align(rules->k * sizeof(uint32_t));
+	slate->match = rules->thompson ? (double *) at : NULL;
 	slate->scale = scale_of(candidate, n, rules->k, slate->taken);
 	memset(slate->taken, 0, n * sizeof(bool));
 	memset(slate->module_count, 0, rules->modules * sizeof(uint32_t));
@@ -83,11 +86,25 @@ same_category(const KpxCandidate *a, const KpxCandidate *b)
 	return a->category == b->category && a->category != KPX_NO_CATEGORY;
 }
 
+/* How many of its module and category are shown. */
+static uint32_t
+alike(const KpxSlate *slate, const KpxCandidate *c)
+{
+	uint32_t n = 0;
+
+	for (size_t s = 0; s < slate->shown; s++)
+	{
+		const KpxCandidate *other = &slate->candidate[slate->used[s]];
+
+		n += other->module == c->module && same_category(other, c);
+	}
+	return n;
+}
+
 KpxPlaceFit
 kpx_slate_fits(const KpxSlate *slate, size_t i)
 {
 	const KpxCandidate *c = &slate->candidate[i];
-	uint32_t alike = 0;
 
 	if (slate->taken[i])
 		return KPX_TAKEN;
@@ -97,13 +114,16 @@ kpx_slate_fits(const KpxSlate *slate, size_t i)
 		return KPX_SLATE_FULL;
 	if (slate->module_count[c->module] >= slate->rules->room[c->module])
 		return KPX_MODULE_FULL;
-	for (size_t s = 0; s < slate->shown; s++)
-	{
-		const KpxCandidate *other = &slate->candidate[slate->used[s]];
+	return alike(slate, c) >= slate->rules->category_room ? KPX_CATEGORY_FULL : KPX_FITS;
+}
 
-		alike += other->module == c->module && same_category(other, c);
-	}
-	return alike >= slate->rules->category_room ? KPX_CATEGORY_FULL : KPX_FITS;
+/* What one more of a share p, of which count are shown, adds to a calibration term. */
+static double
+calibration_gain(const KpxSlateRules *rules, double p, double count)
+{
+	double floor = CALIBRATION_FLOOR * (double) rules->k * p;
+
+	return p > 0 ? p * log((floor + count + 1) / (floor + count)) : 0;
 }
 
 double
@@ -115,15 +135,28 @@ kpx_slate_gain(const KpxSlate *slate, size_t i)
 
 	if (rules->diversity > 0)
 		gain += rules->diversity * slate->scale * log(slate->residual[i]);
-	if (rules->calibration > 0 && rules->mix && rules->mix[c->module] > 0)
-	{
-		double p = rules->mix[c->module];
-		double floor = CALIBRATION_FLOOR * (double) rules->k * p;
-		double count = slate->module_count[c->module];
-
-		gain += rules->calibration * slate->scale * p * log((floor + count + 1) / (floor + count));
-	}
+	if (rules->calibration > 0 && rules->mix)
+		gain += rules->calibration * slate->scale * calibration_gain(rules, rules->mix[c->module], slate->module_count[c->module]);
+	if (rules->category_calibration > 0)
+		gain += rules->category_calibration * slate->scale * calibration_gain(rules, c->share, alike(slate, c));
 	return gain;
+}
+
+/* Gains of the n choices to Thompson's probabilities. */
+static void
+match_probabilities(const KpxSlate *slate, const uint32_t *choice, double *probability, size_t n)
+{
+	double *gain = slate->match;
+	double *mean = gain + n;
+	double *spread = mean + n;
+
+	memcpy(gain, probability, n * sizeof(double));
+	for (size_t c = 0; c < n; c++)
+	{
+		mean[c] = slate->candidate[choice[c]].value + slate->candidate[choice[c]].cost;
+		spread[c] = slate->candidate[choice[c]].spread;
+	}
+	kpx_best_probabilities(gain, mean, spread, n, probability, spread + n);
 }
 
 size_t
@@ -151,8 +184,14 @@ kpx_slate_choices(const KpxSlate *slate, uint32_t *choice, double *probability)
 		choice[at] = (uint32_t) i;
 		probability[at] = gain;
 	}
+	if (slate->rules->thompson && n > 0)
+		match_probabilities(slate, choice, probability, n);
 	for (size_t c = 0; c < n; c++)
-		probability[c] = slate->rules->epsilon / (double) n + (c == 0 ? 1 - slate->rules->epsilon : 0);
+	{
+		double best = slate->rules->thompson ? probability[c] : c == 0;
+
+		probability[c] = slate->rules->epsilon / (double) n + (1 - slate->rules->epsilon) * best;
+	}
 	return n;
 }
 

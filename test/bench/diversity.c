@@ -96,7 +96,7 @@ static double
 by_log_det(const KpxCandidate *c, double weight, void *workspace, uint32_t *shown)
 {
 	uint32_t room[MODULES] = {K, K, K};
-	KpxSlateRules rules = {K, MODULES, room, K, weight, 0, NULL, 0, 1};
+	KpxSlateRules rules = {.k = K, .modules = MODULES, .room = room, .category_room = K, .diversity = weight, .calibration = 0, .mix = NULL, .epsilon = 0, .top = 1};
 	KpxSlate slate;
 	double probability;
 
@@ -111,7 +111,7 @@ main(void)
 {
 	static const double grid[GRID] = {0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5};
 	uint32_t room[MODULES] = {K, K, K};
-	KpxSlateRules rules = {K, MODULES, room, K, 1, 0, NULL, 0, 1};
+	KpxSlateRules rules = {.k = K, .modules = MODULES, .room = room, .category_room = K, .diversity = 1, .calibration = 0, .mix = NULL, .epsilon = 0, .top = 1};
 	void *workspace = aligned_alloc(64, kpx_slate_workspace(N, &rules));
 
 	printf("| tastes | method | best weight | revenue against none | standard error | different categories of %d |\n|---|---|---:|---:|---:|---:|\n", K);

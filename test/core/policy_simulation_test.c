@@ -52,7 +52,7 @@ make_world(World *w, uint64_t seed)
 		w->appeal[i] = 0.03 + 0.1 * kpx_uniform(seed, 2, i);
 		w->convert[i] = 0.1 + 0.2 * kpx_uniform(seed, 3, i);
 		w->value[i] = (1 + i / PER_MODULE) * (1 + 4 * kpx_uniform(seed, 4, i));
-		w->item[i] = (KpxCandidate){(uint32_t) i / PER_MODULE, (uint32_t) test_below(seed, 900 + i, CATEGORIES), 0};
+		w->item[i] = (KpxCandidate){.module = (uint32_t) i / PER_MODULE, .category = (uint32_t) test_below(seed, 900 + i, CATEGORIES)};
 	}
 	for (uint64_t u = 0; u < USERS; u++)
 		for (uint64_t i = 0; i < N; i++)
@@ -146,7 +146,7 @@ slate_of(const World *w, const double *click, const double *convert, int home, d
 {
 	KpxCandidate candidate[N];
 	uint32_t room[MODULES];
-	KpxSlateRules rules = {K, MODULES, room, K, 0.2, 0, NULL, epsilon, TOP};
+	KpxSlateRules rules = {.k = K, .modules = MODULES, .room = room, .category_room = K, .diversity = 0.2, .calibration = 0, .mix = NULL, .epsilon = epsilon, .top = TOP};
 	KpxSlate slate;
 	uint32_t choice[TOP];
 	double probability[TOP];
@@ -340,7 +340,7 @@ make_visit(Visit *v, const World *w, uint64_t stream, uint64_t i)
 static void
 desk(const World *w, const Visit *v, double lambda, double epsilon, KpxCandidate *candidate, KpxSlateRules *rules, const uint32_t *room, size_t top)
 {
-	*rules = (KpxSlateRules){PLACES, MODULES, room, K, 0.2, 0, NULL, epsilon, top};
+	*rules = (KpxSlateRules){.k = PLACES, .modules = MODULES, .room = room, .category_room = K, .diversity = 0.2, .calibration = 0, .mix = NULL, .epsilon = epsilon, .top = top};
 	for (int i = 0; i < N; i++)
 	{
 		candidate[i] = w->item[i];
@@ -513,7 +513,7 @@ int
 main(void)
 {
 	uint32_t room[MODULES] = {0};
-	KpxSlateRules rules = {K, MODULES, room, 1, 0, 0, NULL, 0, 1};
+	KpxSlateRules rules = {.k = K, .modules = MODULES, .room = room, .category_room = 1, .diversity = 0, .calibration = 0, .mix = NULL, .epsilon = 0, .top = 1};
 	void *workspace = test_alloc(kpx_slate_workspace(N, &rules));
 
 	test_revenue(workspace);

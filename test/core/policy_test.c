@@ -24,8 +24,14 @@ make_case(Case *c, uint64_t seed, double diversity, double calibration, uint32_t
 	{
 		uint64_t category = test_below(seed, 100 + i, 5);
 
-		c->candidate[i] = (KpxCandidate){(uint32_t) test_below(seed, i, MODULES),
-										 category == 4 ? KPX_NO_CATEGORY : (uint32_t) category, kpx_uniform(seed, 1, i)};
+		c->candidate[i] = (KpxCandidate){.module = (uint32_t) test_below(seed, i, MODULES),
+										 .category = category == 4 ? KPX_NO_CATEGORY : (uint32_t) category,
+										 .value = kpx_uniform(seed, 1, i),
+										 .cost = kpx_uniform(seed, 3, i) / 4,
+										 .spread = kpx_uniform(seed, 4, i)};
+		/* of a module and category: the same for all of them */
+		if (category < 4)
+			c->candidate[i].share = 0.1 * (double) (1 + (c->candidate[i].module + 2 * category + seed) % 3);
 	}
 	for (int m = 0; m < MODULES; m++)
 	{
@@ -35,7 +41,8 @@ make_case(Case *c, uint64_t seed, double diversity, double calibration, uint32_t
 	}
 	for (int m = 0; m < MODULES; m++)
 		c->mix[m] /= sum;
-	c->rules = (KpxSlateRules){K, MODULES, c->room, room, diversity, calibration, c->mix, 0, 1};
+	c->rules = (KpxSlateRules){.k = K, .modules = MODULES, .room = c->room, .category_room = room, .diversity = diversity, .calibration = calibration, .mix = c->mix, .epsilon = 0, .top = 1};
+	c->rules.category_calibration = calibration / 2;
 }
 
 static double
@@ -56,6 +63,8 @@ worth(const Case *c, unsigned set, double scale)
 	double f = 0;
 	double logdet = 0;
 	int count[MODULES] = {0};
+	int alike[MODULES][4] = {{0}};
+	double share[MODULES][4] = {{0}};
 
 	for (int i = 0; i < N; i++)
 		if (set >> i & 1)
@@ -64,6 +73,11 @@ worth(const Case *c, unsigned set, double scale)
 	{
 		f += c->candidate[member[i]].value;
 		count[c->candidate[member[i]].module]++;
+		if (c->candidate[member[i]].category != KPX_NO_CATEGORY)
+		{
+			alike[c->candidate[member[i]].module][c->candidate[member[i]].category]++;
+			share[c->candidate[member[i]].module][c->candidate[member[i]].category] = c->candidate[member[i]].share;
+		}
 		for (int j = 0; j < n; j++)
 			a[i][j] = kernel(&c->candidate[member[i]], &c->candidate[member[j]], i == j);
 	}
@@ -76,7 +90,12 @@ worth(const Case *c, unsigned set, double scale)
 	}
 	f += c->rules.diversity * scale * logdet;
 	for (int m = 0; m < MODULES; m++)
+	{
 		f += c->rules.calibration * scale * c->mix[m] * log(1 + count[m] / (0.1 * K * c->mix[m]));
+		for (int g = 0; g < 4; g++)
+			if (alike[m][g] > 0)
+				f += c->rules.category_calibration * scale * share[m][g] * log(1 + alike[m][g] / (0.1 * K * share[m][g]));
+	}
 	return f;
 }
 
@@ -268,12 +287,201 @@ test_exploration(void)
 	free(workspace);
 }
 
+/* A standard normal variable, by Box and Muller. */
+static double
+normal(uint64_t seed, uint64_t i)
+{
+	return sqrt(-2 * log(kpx_uniform(seed, 0, i))) * cos(6.283185307179586 * kpx_uniform(seed, 1, i));
+}
+
+/*
+ * Thompson's probabilities are the shares of draws in which each candidate is the best: of
+ * certain and of badly known ones, near each other and far, with gains beside what is drawn.
+ */
+static void
+test_best_probabilities(void)
+{
+	enum
+	{
+		CANDIDATES = 6,
+		DRAWS = 40000
+	};
+	double worst = 0;
+
+	for (uint64_t seed = 1; seed <= 24; seed++)
+	{
+		double gain[CANDIDATES], mean[CANDIDATES], spread[CANDIDATES], p[CANDIDATES], work[3 * CANDIDATES];
+		double share[CANDIDATES] = {0};
+		double sum = 0;
+
+		for (uint64_t i = 0; i < CANDIDATES; i++)
+		{
+			mean[i] = 0.5 + kpx_uniform(seed, 10, i);
+			spread[i] = i == 5 && seed % 4 == 0 ? 0 : mean[i] * pow(10, -2 * kpx_uniform(seed, 11, i)) * (1 + (double) (seed % 3));
+			gain[i] = mean[i] + (seed % 2 ? 0.3 * kpx_uniform(seed, 12, i) : 0);
+		}
+		kpx_best_probabilities(gain, mean, spread, CANDIDATES, p, work);
+		for (uint64_t d = 0; d < DRAWS; d++)
+		{
+			double best = -1;
+			int which = 0;
+
+			for (int i = 0; i < CANDIDATES; i++)
+			{
+				double sigma = sqrt(log1p(spread[i] * spread[i] / (mean[i] * mean[i])));
+				double x = gain[i] - mean[i] + mean[i] * exp(sigma * normal(seed, d * CANDIDATES + (uint64_t) i) - sigma * sigma / 2);
+
+				if (x > best)
+				{
+					best = x;
+					which = i;
+				}
+			}
+			share[which] += 1.0 / DRAWS;
+		}
+		for (int i = 0; i < CANDIDATES; i++)
+		{
+			sum += p[i];
+			worst = fmax(worst, fabs(p[i] - share[i]) - 4 * sqrt(share[i] * (1 - share[i]) / DRAWS + 1e-9));
+		}
+		CHECK_NEAR(sum, 1, 1e-12);
+	}
+	CHECK(worst < 0.01); /* of the grid, beyond four standard errors of the draws */
+}
+
+static void
+test_best_edges(void)
+{
+	double p[3];
+	double work[9];
+
+	/* certain: the first of the best */
+	kpx_best_probabilities((double[]){1, 2, 2}, (double[]){1, 2, 2}, (double[]){0, 0, 0}, 3, p, work);
+	CHECK(p[0] == 0 && p[1] == 1 && p[2] == 0);
+	/* a mean of nothing is certain, whatever its spread */
+	kpx_best_probabilities((double[]){0.5, 0}, (double[]){0.5, 0}, (double[]){0, 9}, 2, p, work);
+	CHECK(p[0] == 1 && p[1] == 0);
+	kpx_best_probabilities((double[]){3}, (double[]){1}, (double[]){1}, 1, p, work);
+	CHECK_NEAR(p[0], 1, 1e-12);
+	/* alike: by symmetry */
+	kpx_best_probabilities((double[]){1, 1}, (double[]){1, 1}, (double[]){2, 2}, 2, p, work);
+	CHECK_NEAR(p[0], 0.5, 1e-12);
+	/* as little as it can get */
+	kpx_best_probabilities((double[]){1e-300, 1e-300}, (double[]){1e-300, 1e-300}, (double[]){1, 1}, 2, p, work);
+	CHECK_NEAR(p[0] + p[1], 1, 1e-12);
+	/* two known as well as a coin: the variance of a product of independent means */
+	CHECK_NEAR(kpx_rate_spread(0.5, 3, 0.5, 3), sqrt(0.0625 * 0.0625 + 2 * 0.0625 * 0.25), 1e-15);
+}
+
+/* A place is drawn from Thompson's probabilities, mixed with the uniform ones. */
+static void
+test_thompson(void)
+{
+	Case c;
+	uint32_t choice[5];
+	double probability[5];
+	double gain[5], mean[5], spread[5], expected[5], work[15];
+	int count[5] = {0};
+	double chi = 0;
+	double sum = 0;
+	size_t n;
+	KpxSlate slate;
+	void *workspace;
+	enum
+	{
+		DRAWS = 20000
+	};
+
+	make_case(&c, 3, 1, 0.5, 3);
+	c.rules.epsilon = 0.1;
+	c.rules.top = 5;
+	c.rules.thompson = true;
+	workspace = test_alloc(kpx_slate_workspace(N, &c.rules));
+	kpx_slate_begin(&slate, c.candidate, N, &c.rules, workspace);
+	n = kpx_slate_choices(&slate, choice, probability);
+	CHECK_EQ(n, 5);
+	kpx_slate_add(&slate, choice[0]);
+	n = kpx_slate_choices(&slate, choice, probability);
+	CHECK_EQ(n, 5);
+	for (size_t i = 0; i < n; i++)
+	{
+		gain[i] = kpx_slate_gain(&slate, choice[i]);
+		mean[i] = c.candidate[choice[i]].value + c.candidate[choice[i]].cost;
+		spread[i] = c.candidate[choice[i]].spread;
+	}
+	kpx_best_probabilities(gain, mean, spread, n, expected, work);
+	for (size_t i = 0; i < n; i++)
+	{
+		CHECK_NEAR(probability[i], 0.1 / 5 + 0.9 * expected[i], 1e-12);
+		sum += probability[i];
+	}
+	CHECK_NEAR(sum, 1, 1e-12);
+	CHECK(probability[0] < 0.95);
+	for (uint64_t d = 0; d < DRAWS; d++)
+		count[kpx_slate_draw(probability, n, kpx_uniform(13, 0, d))]++;
+	for (size_t i = 0; i < n; i++)
+		chi += pow(count[i] - DRAWS * probability[i], 2) / (DRAWS * probability[i]);
+	CHECK(chi < 18.5); /* chi square, 4 degrees of freedom, 0.1 % */
+	free(workspace);
+}
+
+/* KL of the wished shares and the slate's smoothed ones, as calibrated recommendations measure it. */
+static double
+divergence(const Case *c, unsigned set)
+{
+	double kl = 0;
+
+	for (int m = 0; m < MODULES; m++)
+	{
+		double n = 0;
+
+		for (int i = 0; i < N; i++)
+			n += (set >> i & 1) && (int) c->candidate[i].module == m;
+		kl += c->mix[m] * log(c->mix[m] / ((n / K + 0.1 * c->mix[m]) / 1.1));
+	}
+	return kl;
+}
+
+/* Alike in worth, k items come as near to the user's mix as any k can. */
+static void
+test_calibration(void)
+{
+	Case c;
+
+	for (uint64_t seed = 1; seed <= 40; seed++)
+	{
+		void *workspace;
+		KpxSlate slate;
+		uint32_t choice;
+		double probability;
+		unsigned set = 0;
+		double least = INFINITY;
+
+		make_case(&c, seed, 0, 1, K);
+		c.rules.category_calibration = 0;
+		for (int i = 0; i < N; i++)
+			c.candidate[i].value = 1;
+		workspace = test_alloc(kpx_slate_workspace(N, &c.rules));
+		kpx_slate_begin(&slate, c.candidate, N, &c.rules, workspace);
+		while (kpx_slate_choices(&slate, &choice, &probability) == 1)
+		{
+			kpx_slate_add(&slate, choice);
+			set |= 1u << choice;
+		}
+		for (unsigned other = 0; other < 1u << N; other++)
+			if (__builtin_popcount(other) == K)
+				least = fmin(least, divergence(&c, other));
+		CHECK_NEAR(divergence(&c, set), least, 1e-12);
+		free(workspace);
+	}
+}
+
 static void
 test_edges(void)
 {
-	KpxCandidate candidate[3] = {{0, KPX_NO_CATEGORY, -1}, {0, KPX_NO_CATEGORY, NAN}, {0, KPX_NO_CATEGORY, 0}};
+	KpxCandidate candidate[3] = {{.category = KPX_NO_CATEGORY, .value = -1}, {.category = KPX_NO_CATEGORY, .value = NAN}, {.category = KPX_NO_CATEGORY, .value = 0}};
 	uint32_t room[1] = {5};
-	KpxSlateRules rules = {3, 1, room, 5, 1, 0, NULL, 0.5, 4};
+	KpxSlateRules rules = {.k = 3, .modules = 1, .room = room, .category_room = 5, .diversity = 1, .calibration = 0, .mix = NULL, .epsilon = 0.5, .top = 4};
 	void *workspace = test_alloc(kpx_slate_workspace(3, &rules));
 	uint32_t choice[4];
 	double probability[4];
@@ -335,6 +543,10 @@ main(void)
 	test_guarantees();
 	test_submodular();
 	test_exploration();
+	test_best_probabilities();
+	test_best_edges();
+	test_thompson();
+	test_calibration();
 	test_edges();
 	test_dual_price();
 	return test_done();

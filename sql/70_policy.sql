@@ -34,7 +34,6 @@ CREATE TABLE kpx.slate (
 	k integer NOT NULL,
 	modules integer[] NOT NULL,
 	rooms integer[] NOT NULL,
-	prices double precision[] NOT NULL,
 	mix double precision[] NOT NULL,
 	c_module integer[] NOT NULL,
 	c_item text[] NOT NULL,
@@ -45,12 +44,18 @@ CREATE TABLE kpx.slate (
 	c_price double precision[] NOT NULL,
 	c_boost double precision[] NOT NULL,
 	c_rule text[] NOT NULL,
+	c_spread double precision[] NOT NULL,
+	c_share double precision[] NOT NULL,
+	c_cost double precision[] NOT NULL,
 	models bigint[]
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE kpx.slate IS 'slates that were logged, with the candidates they were chosen from';
 COMMENT ON COLUMN kpx.slate.home_module_id IS '0: no home module';
 COMMENT ON COLUMN kpx.slate.models IS 'the model that answered, by module of modules; 0: none';
 COMMENT ON COLUMN kpx.slate.c_rule IS 'the rule that kept a candidate out; empty: it could be shown';
+COMMENT ON COLUMN kpx.slate.c_spread IS 'standard deviation of what is known of P(click) P(convert | click)';
+COMMENT ON COLUMN kpx.slate.c_share IS 'the user''s share of its module and category; 0: not known, or not asked for';
+COMMENT ON COLUMN kpx.slate.c_cost IS 'what prices of budgets and quotas took off its worth';
 
 CREATE TABLE kpx.impression (
 	slate_id bigint NOT NULL,
@@ -87,15 +92,23 @@ CREATE TABLE kpx.dismissal (
 CREATE INDEX ON kpx.dismissal (user_id);
 COMMENT ON TABLE kpx.dismissal IS 'what users do not want to see: an item, a category or a whole module';
 
-CREATE TABLE kpx.budget (
+CREATE TABLE kpx.campaign (
 	module_id integer NOT NULL,
+	kind text COLLATE "C" NOT NULL,
 	starts_at timestamptz NOT NULL,
-	spent bigint NOT NULL DEFAULT 0,
+	spent double precision NOT NULL DEFAULT 0,
+	offered double precision NOT NULL DEFAULT 0,
 	price double precision NOT NULL DEFAULT 0,
+	subsidy double precision NOT NULL DEFAULT 0,
 	stepped_at timestamptz NOT NULL,
-	PRIMARY KEY (module_id, starts_at)
+	PRIMARY KEY (module_id, kind, starts_at)
 );
-COMMENT ON TABLE kpx.budget IS 'campaign budgets: impressions spent and the price of the next one';
+COMMENT ON TABLE kpx.campaign IS 'budgets and quotas of modules: what they have used up, and their prices';
+COMMENT ON COLUMN kpx.campaign.kind IS 'budget or quota';
+COMMENT ON COLUMN kpx.campaign.spent IS 'of a budget, in its unit; of a quota, impressions of the module';
+COMMENT ON COLUMN kpx.campaign.offered IS 'of a quota: impressions in slates that the module took part in';
+COMMENT ON COLUMN kpx.campaign.price IS 'taken off the worth of an item for each unit of the budget, or impression of the quota';
+COMMENT ON COLUMN kpx.campaign.subsidy IS 'of a quota: added to the worth of an item';
 
 CREATE TABLE kpx.item_rate (
 	home_module_id integer NOT NULL,
@@ -115,7 +128,7 @@ SELECT pg_catalog.pg_extension_config_dump('kpx.policy', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.policy_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.slate_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.dismissal', '');
-SELECT pg_catalog.pg_extension_config_dump('kpx.budget', '');
+SELECT pg_catalog.pg_extension_config_dump('kpx.campaign', '');
 SELECT pg_catalog.pg_extension_config_dump('kpx.item_rate', '');
 
 CREATE FUNCTION @extschema@.kpx_set_policy(
@@ -124,6 +137,13 @@ CREATE FUNCTION @extschema@.kpx_set_policy(
 RETURNS bigint AS 'MODULE_PATHNAME', 'kpx_set_policy' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION @extschema@.kpx_set_policy(text, jsonb, text, boolean, bigint, text) IS
 'makes a new version of the policy: the active one (or based_on) with these settings for everything, a module, or a pair of modules';
+
+CREATE FUNCTION @extschema@.kpx_policy_settings(
+	module text DEFAULT NULL, home_module text DEFAULT NULL, policy bigint DEFAULT NULL)
+RETURNS TABLE (setting text, value text, set_for text, default_value text)
+AS 'MODULE_PATHNAME', 'kpx_policy_settings' LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 25;
+COMMENT ON FUNCTION @extschema@.kpx_policy_settings(text, text, bigint) IS
+'the settings that are in force for everything, for a module, or for a module''s items in slates of another, and where each was set';
 
 CREATE FUNCTION @extschema@.kpx_recommend_slate(
 	user_id anyelement, modules text[], k integer DEFAULT 10, home_module text DEFAULT NULL,
@@ -168,3 +188,25 @@ COMMENT ON COLUMN @extschema@.kpx_policies.expected IS 'what kpx_optimize_policy
 COMMENT ON COLUMN @extschema@.kpx_policies.owner IS 'who made it';
 COMMENT ON COLUMN @extschema@.kpx_policies.created_at IS 'when';
 GRANT SELECT ON @extschema@.kpx_policies TO PUBLIC;
+
+CREATE VIEW @extschema@.kpx_campaigns WITH (security_barrier) AS
+SELECT m.name AS module, c.kind, c.starts_at, (p.terms OPERATOR(pg_catalog.->>) 'to')::timestamptz AS ends_at, p.terms,
+	c.spent, c.offered, c.price, c.subsidy, c.stepped_at AS last_slate
+FROM kpx.campaign c
+JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) c.module_id
+LEFT JOIN LATERAL (
+	SELECT p.settings OPERATOR(pg_catalog.#>) ARRAY['modules', m.name, c.kind]::text[] AS terms FROM kpx.policy p
+	WHERE p.active AND (p.settings OPERATOR(pg_catalog.#>>) ARRAY['modules', m.name, c.kind, 'from']::text[])::timestamptz OPERATOR(pg_catalog.=) c.starts_at) p ON true
+WHERE kpx.member_of(m.owner);
+COMMENT ON VIEW @extschema@.kpx_campaigns IS 'budgets and quotas of modules and what they have used up, for owners of the module';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.module IS 'whose impressions';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.kind IS 'budget: a limit; quota: a share';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.starts_at IS 'when it begins to count';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.ends_at IS 'when it ends; NULL: the active policy has it no more';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.last_slate IS 'the last slate that counted; the start when there was none';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.terms IS 'as the active policy has them; NULL: it has them no more';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.spent IS 'of a budget, in its unit, impressions or money; of a quota, impressions of the module';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.offered IS 'of a quota: impressions in slates that the module took part in';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.price IS 'taken off the worth of an item for each unit of the budget, or impression of the quota';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.subsidy IS 'of a quota: added to the worth of an item';
+GRANT SELECT ON @extschema@.kpx_campaigns TO PUBLIC;

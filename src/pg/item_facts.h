@@ -7,13 +7,6 @@
 
 #include "registry.h"
 
-/* Names of the columns, or NULL. */
-typedef struct KpxItemColumns
-{
-	char *price;
-	char *category;
-} KpxItemColumns;
-
 typedef struct KpxItemFacts
 {
 	double price; /* NaN: none */
@@ -21,13 +14,10 @@ typedef struct KpxItemFacts
 	double boost; /* 1: none */
 } KpxItemFacts;
 
-/* Of these modules, one each. */
-extern KpxItemColumns *kpx_item_columns(KpxModule **modules, int n);
-
 /*
  * Of n items by their ids as text, read as the caller. boost: a column, or NULL. Errors:
  * those of the item table; 22023 for a boost outside 0..1e6.
  */
-extern KpxItemFacts *kpx_item_facts(const KpxModule *module, const KpxItemColumns *columns, const char *boost, char **ids, int n);
+extern KpxItemFacts *kpx_item_facts(KpxModule *module, const char *boost, char **ids, int n);
 
 #endif /* KPX_ITEM_FACTS_H */

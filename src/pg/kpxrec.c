@@ -184,8 +184,10 @@ kpx_catalog_end(KpxCatalog *catalog)
 int
 kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
 {
+	MemoryContext context = CurrentMemoryContext;
 	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
 
+	MemoryContextSwitchTo(context);
 	if (result < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -196,6 +198,7 @@ kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const
 int
 kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
 {
+	MemoryContext context = CurrentMemoryContext;
 	int result;
 
 	if (*plan == NULL)
@@ -209,6 +212,7 @@ kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *t
 		*plan = made;
 	}
 	result = SPI_execute_plan(*plan, values, nulls, read_only, 0);
+	MemoryContextSwitchTo(context);
 	if (result < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

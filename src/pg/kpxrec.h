@@ -37,7 +37,10 @@ typedef struct KpxCatalog
 extern void kpx_catalog_begin(KpxCatalog *catalog, bool fresh);
 extern void kpx_catalog_end(KpxCatalog *catalog);
 
-/* Runs one statement inside kpx_catalog_begin; nulls: 'n' a NULL argument, or NULL. */
+/*
+ * Runs one statement inside kpx_catalog_begin; nulls: 'n' a NULL argument, or NULL. The current memory
+ * context is the caller's before and after, not SPI's.
+ */
 extern int kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
 							   bool read_only);
 

@@ -15,6 +15,8 @@
 KpxPolicy *
 kpx_policy(int64 id)
 {
+	static SPIPlanPtr by_id = NULL;
+	static SPIPlanPtr active = NULL;
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(id)};
 	MemoryContext context = CurrentMemoryContext;
@@ -23,9 +25,10 @@ kpx_policy(int64 id)
 	bool null;
 
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute(id ? "SELECT id, settings FROM kpx.policy WHERE id = $1"
-						   : "SELECT id, settings FROM kpx.policy WHERE active AND $1 = 0",
-						1, types, values, NULL, true);
+	kpx_catalog_execute_planned(id ? &by_id : &active,
+								id ? "SELECT id, settings FROM kpx.policy WHERE id = $1"
+								   : "SELECT id, settings FROM kpx.policy WHERE active AND $1 = 0",
+								1, types, values, NULL, true);
 	if (SPI_processed == 0 && id != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("policy " INT64_FORMAT " does not exist", id),
@@ -160,4 +163,30 @@ kpx_set_policy(PG_FUNCTION_ARGS)
 	}
 	kpx_catalog_end(&catalog);
 	PG_RETURN_INT64(id);
+}
+
+/* ------------------------------------------------------------ kpx_policy_settings */
+
+static void
+put_setting(void *state, const char *key, const char *value, const char *set_for, const char *otherwise)
+{
+	ReturnSetInfo *rsinfo = state;
+	Datum values[] = {CStringGetTextDatum(key), value ? CStringGetTextDatum(value) : (Datum) 0, CStringGetTextDatum(set_for),
+					  otherwise ? CStringGetTextDatum(otherwise) : (Datum) 0};
+	bool nulls[] = {false, value == NULL, false, otherwise == NULL};
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(kpx_policy_settings);
+Datum
+kpx_policy_settings(PG_FUNCTION_ARGS)
+{
+	char *module = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *home = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	InitMaterializedSRF(fcinfo, 0);
+	require_rights(kpx_registry(), module, home);
+	kpx_policy_in_force(kpx_policy(PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2)), home, module, put_setting, fcinfo->resultinfo);
+	return (Datum) 0;
 }

@@ -19,6 +19,7 @@
 #include "utils/array.h"
 
 #include "core/feedback.h"
+#include "core/policy.h"
 #include "ranker.h"
 
 #define PRIOR_WEIGHT 20
@@ -46,6 +47,7 @@ text_array(Datum *elements, int n)
 static void
 read_counts(const KpxRankRequest *r, Counts *item, Counts *total)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid types[] = {INT4OID, INT4ARRAYOID, TEXTARRAYOID};
 	Datum values[3];
 	Datum *ids = palloc(sizeof(Datum) * (r->n + 1));
@@ -61,9 +63,9 @@ read_counts(const KpxRankRequest *r, Counts *item, Counts *total)
 	values[1] = PointerGetDatum(construct_array(modules, r->n_modules, INT4OID, 4, true, TYPALIGN_INT));
 	values[2] = PointerGetDatum(text_array(ids, r->n + 1));
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT module_id, item_id, sum(impressions)::float8, sum(clicks)::float8, sum(conversions)::float8 FROM kpx.item_rate"
-						" WHERE home_module_id = $1 AND module_id = ANY ($2) AND item_id = ANY ($3) GROUP BY 1, 2",
-						3, types, values, NULL, true);
+	kpx_catalog_execute_planned(&plan, "SELECT module_id, item_id, sum(impressions)::float8, sum(clicks)::float8, sum(conversions)::float8 FROM kpx.item_rate"
+									   " WHERE home_module_id = $1 AND module_id = ANY ($2) AND item_id = ANY ($3) GROUP BY 1, 2",
+								3, types, values, NULL, true);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[row];
@@ -91,11 +93,10 @@ within(double value, double low, double high)
 											: value;
 }
 
-/* p_click and p_convert of all candidates. */
+/* p_click and p_convert of all candidates; item: their counts. */
 static void
-smoothed_rates(KpxRankRequest *r)
+smoothed_rates(KpxRankRequest *r, Counts *item)
 {
-	Counts *item = palloc0(sizeof(Counts) * Max(r->n, 1));
 	Counts *total = palloc0(sizeof(Counts) * r->n_modules);
 	double *mean = palloc0(sizeof(double) * r->n_modules);
 	int *count = palloc0(sizeof(int) * r->n_modules);
@@ -155,9 +156,10 @@ const char *
 kpx_rank_candidates(KpxRankRequest *r)
 {
 	const KpxTrainedRanker *ranker = kpx_active_ranker(r->registry);
+	Counts *counts = palloc0(sizeof(Counts) * Max(r->n, 1));
 
 	if (r->n > 0)
-		smoothed_rates(r);
+		smoothed_rates(r, counts);
 	for (int i = 0; i < r->n; i++)
 	{
 		KpxRankItem *item = &r->items[i];
@@ -169,6 +171,8 @@ kpx_rank_candidates(KpxRankRequest *r)
 		}
 		if (ranker)
 			rank_by(ranker, r, item);
+		/* a ranker's estimate is taken to be known as well as the item's smoothed rate */
+		item->spread = kpx_rate_spread(item->p_click, counts[i].impressions + PRIOR_WEIGHT, item->p_convert, counts[i].clicks + PRIOR_WEIGHT);
 	}
 	return ranker ? psprintf("ranker " INT64_FORMAT, ranker->id) : "smoothed rates";
 }

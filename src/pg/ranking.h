@@ -28,6 +28,7 @@ typedef struct KpxRankItem
 	float *signal; /* [KPX_SIGNALS], core/signals.h; NULL: not asked for */
 	double p_click; /* out */
 	double p_convert; /* out: given a click */
+	double spread; /* out: standard deviation of what is known of p_click p_convert */
 } KpxRankItem;
 
 typedef struct KpxRankRequest
@@ -46,7 +47,7 @@ typedef struct KpxRankRequest
  * the two rates, which kpx_rank_candidates sets. Item tables are read as the caller. modules: how
  * many take part. segment: the same for all modules of a slate.
  */
-extern void kpx_rank_signals(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, const KpxItemColumns *columns,
+extern void kpx_rank_signals(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment,
 							 int modules, KpxRankItem *items, int n);
 
 /* Is there a trained ranker to answer? */

@@ -75,7 +75,7 @@ take_neighbours(Past *past)
 
 /* The module's part of the history, and what its items cost and are. */
 static void
-take_module_part(Past *past, const KpxModule *module, const KpxItemColumns *columns)
+take_module_part(Past *past, KpxModule *module)
 {
 	const KpxHistory *h = past->history;
 	char **ids;
@@ -94,7 +94,7 @@ take_module_part(Past *past, const KpxModule *module, const KpxItemColumns *colu
 	for (uint32 j = 0; j < past->n; j++)
 		ids[j] = kpx_id_to_cstring(past->target->ids.kind,
 								   kpx_ids_get(&past->target->ids, h->index[past->begin + j] - past->target->base));
-	past->facts = kpx_item_facts(module, columns, NULL, ids, (int) past->n);
+	past->facts = kpx_item_facts(module, NULL, ids, (int) past->n);
 }
 
 static double
@@ -111,7 +111,7 @@ days_since_newest(const KpxHistory *h)
 
 /* NULL without a trained model. */
 static Past *
-make_past(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, const KpxItemColumns *columns)
+make_past(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment)
 {
 	Past *past = palloc0(sizeof(Past));
 
@@ -121,7 +121,7 @@ make_past(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, 
 	past->target = q->target;
 	past->history = &taste->history;
 	take_neighbours(past);
-	take_module_part(past, q->module, columns);
+	take_module_part(past, q->module);
 	past->recency = days_since_newest(past->history);
 	past->segment_share = kpx_alloc(CurrentMemoryContext, Max(q->target->items, 1), sizeof(float));
 	if (kpx_segment_taste(q, taste, segment, past->segment_share) == NULL)
@@ -196,10 +196,10 @@ signals_of_past(const Past *past, int modules, const KpxRankItem *item, float *s
 }
 
 void
-kpx_rank_signals(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, const KpxItemColumns *columns, int modules,
+kpx_rank_signals(const KpxRequest *q, const KpxTaste *taste, KpxSegmentFound *segment, int modules,
 				 KpxRankItem *items, int n)
 {
-	Past *past = n > 0 ? make_past(q, taste, segment, columns) : NULL;
+	Past *past = n > 0 ? make_past(q, taste, segment) : NULL;
 
 	for (int i = 0; i < n; i++)
 	{

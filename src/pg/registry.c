@@ -82,6 +82,10 @@ free_registry(KpxRegistry *registry)
 
 		if (module->available_plan)
 			SPI_freeplan(module->available_plan);
+		if (module->facts_plan)
+			SPI_freeplan(module->facts_plan);
+		if (module->boosted_facts_plan)
+			SPI_freeplan(module->boosted_facts_plan);
 		for (int s = 0; s < module->n_sources; s++)
 			if (module->sources[s].history_plan)
 				SPI_freeplan(module->sources[s].history_plan);

@@ -66,6 +66,9 @@ typedef struct KpxModule
 	KpxSource *sources;
 	/* Prepared by recommend: which of these items are there and available. */
 	SPIPlanPtr available_plan;
+	SPIPlanPtr facts_plan; /* item_facts.c */
+	SPIPlanPtr boosted_facts_plan; /* with column boost */
+	char *boost;
 	KpxIdKind item_kind;
 } KpxModule;
 

@@ -27,7 +27,7 @@
 
 #define FETCH 500
 #define CALIBRATION_PRIOR 10 /* conversions */
-#define FIRST_IMPRESSION_COLUMN 22
+#define FIRST_IMPRESSION_COLUMN (KPX_N_LOGGED_SLATE_COLUMNS + 1)
 
 /* ------------------------------------------------------------ reading */
 

@@ -94,6 +94,7 @@ take_sets(KpxRulesServing *serving, KpxRegistry *registry, const KpxModule *modu
 KpxRulesServing
 kpx_rules_serving(KpxRegistry *registry, const KpxModule *module)
 {
+	static SPIPlanPtr plan = NULL;
 	KpxRulesServing serving = {0};
 	Oid types[] = {INT4OID};
 	Datum values[] = {Int32GetDatum(module->id)};
@@ -102,8 +103,8 @@ kpx_rules_serving(KpxRegistry *registry, const KpxModule *module)
 	KpxCatalog catalog;
 
 	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute("SELECT id, owner, module_ids, serves, baskets FROM kpx.rule_set WHERE module_ids @> ARRAY[$1] ORDER BY id",
-						1, types, values, NULL, true);
+	kpx_catalog_execute_planned(&plan, "SELECT id, owner, module_ids, serves, baskets FROM kpx.rule_set WHERE module_ids @> ARRAY[$1] ORDER BY id", 1,
+								types, values, NULL, true);
 	old = MemoryContextSwitchTo(context);
 	take_sets(&serving, registry, module, &catalog);
 	MemoryContextSwitchTo(old);

@@ -186,6 +186,7 @@ typedef struct Row
 static Row *
 find_rows(const char *name, int module, int *n)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid types[] = {TEXTOID, INT4OID};
 	Datum values[] = {name ? CStringGetTextDatum(name) : (Datum) 0, Int32GetDatum(module)};
 	char nulls[] = {name ? ' ' : 'n', ' ', '\0'};
@@ -195,9 +196,10 @@ find_rows(const char *name, int module, int *n)
 	Row *rows;
 
 	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT id, name, owner, model_id, module_ids FROM kpx.segmentation WHERE ($1 IS NULL OR name = $1)"
-						" AND ($2 = 0 OR $2 = ANY (module_ids)) ORDER BY created_at DESC, id DESC",
-						2, types, values, nulls, true);
+	kpx_catalog_execute_planned(&plan,
+								"SELECT id, name, owner, model_id, module_ids FROM kpx.segmentation WHERE ($1 IS NULL OR name = $1)"
+								" AND ($2 = 0 OR $2 = ANY (module_ids)) ORDER BY created_at DESC, id DESC",
+								2, types, values, nulls, true);
 	old = MemoryContextSwitchTo(context);
 	*n = (int) SPI_processed;
 	rows = palloc(sizeof(Row) * Max(*n, 1));

@@ -19,8 +19,7 @@
 /* ------------------------------------------------------------ worth and rules */
 
 void
-kpx_slate_worth(const KpxPolicy *policy, const char *home, const char *const *modules, const double *price,
-				const KpxRankItem *items, KpxOffer *offers, int n)
+kpx_slate_worth(const KpxPolicy *policy, const char *home, const char *const *modules, const KpxRankItem *items, KpxOffer *offers, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -29,9 +28,9 @@ kpx_slate_worth(const KpxPolicy *policy, const char *home, const char *const *mo
 		/* R = lambda R_cross + (1 - lambda) R_home, doubled: at 1/2 worth is money */
 		double weight = home == NULL ? 1 : 2 * (strcmp(home, module) == 0 ? 1 - lambda : lambda);
 
-		weight *= KPX_POLICY_NUMBER(policy, home, module, weight);
-		offers[i].worth = weight * items[i].p_click * items[i].p_convert * offers[i].value * offers[i].boost -
-						  price[items[i].module];
+		weight *= KPX_POLICY_NUMBER(policy, home, module, weight) * offers[i].value * offers[i].boost;
+		offers[i].worth = weight * items[i].p_click * items[i].p_convert - offers[i].cost;
+		offers[i].spread = weight * items[i].spread;
 	}
 }
 
@@ -48,6 +47,8 @@ kpx_slate_rules(const KpxPolicy *policy, int k, int n_modules, const uint32 *roo
 		.mix = mix,
 		.epsilon = KPX_POLICY_NUMBER(policy, NULL, NULL, epsilon),
 		.top = (size_t) KPX_POLICY_NUMBER(policy, NULL, NULL, top),
+		.category_calibration = KPX_POLICY_NUMBER(policy, NULL, NULL, category_calibration),
+		.thompson = KPX_POLICY_NUMBER(policy, NULL, NULL, thompson) > 0,
 	};
 }
 
@@ -70,7 +71,14 @@ kpx_slate_candidates(const KpxRankItem *items, const KpxOffer *offers, int n)
 					break;
 				}
 		}
-		candidate[i] = (KpxCandidate){(uint32) items[i].module, category, offers[i].rule ? -1 : offers[i].worth};
+		candidate[i] = (KpxCandidate){
+			.module = (uint32) items[i].module,
+			.category = category,
+			.value = offers[i].rule ? -1 : offers[i].worth,
+			.cost = offers[i].cost,
+			.spread = offers[i].spread,
+			.share = offers[i].share,
+		};
 	}
 	return candidate;
 }
@@ -222,7 +230,7 @@ kpx_recommend_slate(PG_FUNCTION_ARGS)
 	r.now = kpx_now();
 	kpx_slate_mix(&r);
 	kpx_slate_state(&r);
-	kpx_slate_worth(r.policy, r.home ? r.home->name : NULL, names, r.price, r.items, r.offers, r.n);
+	kpx_slate_worth(r.policy, r.home ? r.home->name : NULL, names, r.items, r.offers, r.n);
 	n = choose(&r, places);
 	kpx_slate_reasons(&r, places, n);
 	if (r.log && n > 0)

@@ -18,7 +18,10 @@ typedef struct KpxOffer
 {
 	double boost; /* 1 without */
 	double value; /* of a conversion, without boost */
+	double cost; /* what prices of campaigns take off its worth */
 	double worth; /* of showing it */
+	double spread; /* standard deviation of what is known of its earnings */
+	double share; /* the user's, of its module and category; 0: not known */
 	const char *rule; /* what keeps it out; NULL: it may be shown */
 	KpxListed listed; /* of the candidate step */
 	char *reason; /* why it is a candidate; filled for what is shown */
@@ -31,6 +34,13 @@ typedef struct KpxPlace
 	double propensity;
 	bool explored; /* not the greedy choice */
 } KpxPlace;
+
+/* The campaigns of a module that run now; NULL: none. */
+typedef struct KpxCampaign
+{
+	const KpxBudget *budget;
+	const KpxQuota *quota;
+} KpxCampaign;
 
 typedef struct KpxSlateRequest
 {
@@ -55,7 +65,7 @@ typedef struct KpxSlateRequest
 	const char *ranker;
 	int room_in_all;
 	uint32 *room; /* [n_modules] */
-	double *price; /* [n_modules] of one impression, from the budget */
+	KpxCampaign *campaigns; /* [n_modules] */
 	double *mix; /* [n_modules] the user's; sums to 1 */
 	const char **closed; /* [n_modules] the rule that closes a module, or NULL */
 } KpxSlateRequest;
@@ -64,22 +74,25 @@ typedef struct KpxSlateRequest
 extern void kpx_slate_items(KpxSlateRequest *r);
 /* The reasons of what is shown. */
 extern void kpx_slate_reasons(KpxSlateRequest *r, const KpxPlace *places, int n);
-/* The user's shares of events by module; equal without any. */
+/* mix, the user's shares of events by module, equal without any; and the offers' shares by module and category. */
 extern void kpx_slate_mix(KpxSlateRequest *r);
 /* Price x margin, or the value set for it. */
 extern double kpx_slate_value(const KpxPolicy *policy, const char *home, const char *module, double price);
 
-/* slate_state.c: caps, gaps, quiet hours, dismissals, budgets to room, price, closed and the offers' rules. */
+/* slate_state.c: caps, gaps, quiet hours, dismissals, campaigns to room, closed, and the offers' rules and costs. */
 extern void kpx_slate_state(KpxSlateRequest *r);
-/* Counts what was shown against the budgets and moves their prices. */
-extern void kpx_slate_spend(KpxSlateRequest *r, const KpxPlace *places, int n);
+
+/* slate_campaign.c: budgets and quotas to room, closed and the offers' costs; inside kpx_catalog_begin. */
+extern void kpx_slate_campaigns(KpxSlateRequest *r);
+/* Counts what was shown against budgets and quotas, and moves their prices. */
+extern void kpx_slate_spend(const KpxSlateRequest *r, const KpxPlace *places, int n);
 
 /* slate_log.c: writes the slate and its impressions; returns its id. */
 extern int64 kpx_slate_write(KpxSlateRequest *r, const KpxPlace *places, int n);
 
-/* slate.c: the offers' worth and the rules of the choice; shared with judging logged slates. */
-extern void kpx_slate_worth(const KpxPolicy *policy, const char *home, const char *const *modules, const double *price,
-							const KpxRankItem *items, KpxOffer *offers, int n);
+/* slate.c: the offers' worth and spread, and the rules of the choice; shared with judging logged slates. */
+extern void kpx_slate_worth(const KpxPolicy *policy, const char *home, const char *const *modules, const KpxRankItem *items,
+							KpxOffer *offers, int n);
 extern KpxSlateRules kpx_slate_rules(const KpxPolicy *policy, int k, int n_modules, const uint32 *room, const double *mix);
 /* Candidates of core, numbered categories; those with a rule get the value -1. */
 extern KpxCandidate *kpx_slate_candidates(const KpxRankItem *items, const KpxOffer *offers, int n);
@@ -98,7 +111,6 @@ typedef struct KpxLoggedSlate
 	KpxModule **modules;
 	KpxModule *home; /* or NULL */
 	uint32 *room;
-	double *price;
 	double *mix;
 	int n;
 	KpxRankItem *items;
@@ -107,8 +119,10 @@ typedef struct KpxLoggedSlate
 
 /* slate_read.c: columns of kpx.slate that kpx_logged_slate reads, in this order. */
 #define KPX_LOGGED_SLATE_COLUMNS \
-	"s.slate_id, s.occurred_at, s.user_id, s.policy_id, s.owner, s.ranker, s.k, s.home_module_id, s.modules, s.rooms, s.prices," \
-	" s.mix, s.c_module, s.c_item, s.c_category, s.c_score, s.c_click, s.c_convert, s.c_price, s.c_boost, s.c_rule"
+	"s.slate_id, s.occurred_at, s.user_id, s.policy_id, s.owner, s.ranker, s.k, s.home_module_id, s.modules, s.rooms," \
+	" s.mix, s.c_module, s.c_item, s.c_category, s.c_score, s.c_click, s.c_convert, s.c_price, s.c_boost, s.c_rule, s.c_spread," \
+	" s.c_share, s.c_cost"
+#define KPX_N_LOGGED_SLATE_COLUMNS 23
 
 /* From a row of those columns, in the current context; NULL when one of its modules is not registered any more. */
 extern KpxLoggedSlate *kpx_logged_slate(KpxRegistry *registry, HeapTuple tuple, TupleDesc desc);

@@ -73,7 +73,7 @@ kpx_slate_reasons(KpxSlateRequest *r, const KpxPlace *places, int n)
 
 /* Price, category and boost of the candidates first .. n - 1, of module m. */
 static void
-add_facts(KpxSlateRequest *r, int m, int first, const KpxItemColumns *columns)
+add_facts(KpxSlateRequest *r, int m, int first)
 {
 	const KpxSettings *settings = kpx_policy_module(r->policy, r->modules[m]->name);
 	char **ids = palloc(sizeof(char *) * Max(r->n - first, 1));
@@ -81,7 +81,7 @@ add_facts(KpxSlateRequest *r, int m, int first, const KpxItemColumns *columns)
 
 	for (int i = first; i < r->n; i++)
 		ids[i - first] = r->items[i].id;
-	facts = kpx_item_facts(r->modules[m], columns, settings ? settings->boost : NULL, ids, r->n - first);
+	facts = kpx_item_facts(r->modules[m], settings ? settings->boost : NULL, ids, r->n - first);
 	for (int i = first; i < r->n; i++)
 	{
 		r->items[i].price = facts[i - first].price;
@@ -119,7 +119,6 @@ void
 kpx_slate_items(KpxSlateRequest *r)
 {
 	const char *home = r->home ? r->home->name : NULL;
-	KpxItemColumns *columns = kpx_item_columns(r->modules, r->n_modules);
 	KpxSegmentFound segment = {0};
 	bool signals = r->log || kpx_ranker_is_active(r->registry);
 
@@ -132,9 +131,9 @@ kpx_slate_items(KpxSlateRequest *r)
 
 		CHECK_FOR_INTERRUPTS();
 		add_candidates(r, m);
-		add_facts(r, m, first, &columns[m]);
+		add_facts(r, m, first);
 		if (signals)
-			kpx_rank_signals(&r->requests[m], &r->tastes[m], &segment, &columns[m], r->n_modules, r->items + first, r->n - first);
+			kpx_rank_signals(&r->requests[m], &r->tastes[m], &segment, r->n_modules, r->items + first, r->n - first);
 		for (int i = first; i < r->n; i++)
 			r->offers[i].value = kpx_slate_value(r->policy, home, r->modules[m]->name, r->items[i].price);
 	}
@@ -153,38 +152,73 @@ all_share(const KpxSlateRequest *r)
 	return true;
 }
 
+/* Counts of the user's events by module: what was done in one tells of it to all others, so all must be allowed to know. */
+static void
+count_events(KpxSlateRequest *r)
+{
+	Oid types[] = {TEXTOID, INT4OID};
+	Datum values[] = {CStringGetTextDatum(r->user_id), Int32GetDatum(kpx_history_limit)};
+
+	SPI_connect();
+	for (int m = 0; m < r->n_modules; m++)
+		for (int s = 0; s < r->modules[m]->n_sources; s++)
+		{
+			const KpxSource *source = &r->modules[m]->sources[s];
+			bool null;
+			char *sql = psprintf(
+				"SELECT pg_catalog.count(*) FROM (SELECT FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) $1::%s LIMIT $2) x",
+				kpx_relation_sql(source->relation, source->relation_name, "module", r->modules[m]->name),
+				quote_identifier(source->user_id), format_type_be_qualified(getBaseType(kpx_column_type(source->relation, source->user_id))));
+
+			if (SPI_execute_with_args(sql, 2, types, values, NULL, true, 0) == SPI_OK_SELECT)
+				r->mix[m] += (double) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+		}
+	SPI_finish();
+}
+
+/* Shares of the categories of module m in the weight of the user's interactions there, to its offers. */
+static void
+share_categories(KpxSlateRequest *r, int m)
+{
+	const KpxModelModule *target = r->requests[m].target;
+	const KpxHistory *h = &r->tastes[m].history;
+	char **ids = kpx_alloc(CurrentMemoryContext, Max(h->n, 1), sizeof(char *));
+	double *weight = kpx_alloc(CurrentMemoryContext, Max(h->n, 1), sizeof(double));
+	double sum = 0;
+	int n = 0;
+	KpxItemFacts *facts;
+
+	for (uint32 j = 0; j < h->n; j++)
+		if (h->index[j] >= target->base && h->index[j] < target->base + target->items)
+		{
+			ids[n] = kpx_id_to_cstring(target->ids.kind, kpx_ids_get(&target->ids, h->index[j] - target->base));
+			weight[n++] = h->weight[j];
+			sum += h->weight[j];
+		}
+	facts = kpx_item_facts(r->modules[m], NULL, ids, n);
+	for (int i = 0; i < r->n; i++)
+		for (int j = 0; j < n && r->items[i].module == m && r->items[i].category; j++)
+			if (facts[j].category && strcmp(facts[j].category, r->items[i].category) == 0)
+				r->offers[i].share += r->mix[m] * weight[j] / sum;
+}
+
 void
 kpx_slate_mix(KpxSlateRequest *r)
 {
+	bool by_category = KPX_POLICY_NUMBER(r->policy, NULL, NULL, category_calibration) > 0;
 	double sum = 0;
 
 	r->mix = palloc(sizeof(double) * r->n_modules);
 	for (int m = 0; m < r->n_modules; m++)
 		r->mix[m] = 1; /* one event everywhere: nobody's share is 0 */
-	/* a module's share says how much was done in the others */
-	if (KPX_POLICY_NUMBER(r->policy, NULL, NULL, calibration) > 0 && all_share(r))
-	{
-		Oid types[] = {TEXTOID, INT4OID};
-		Datum values[] = {CStringGetTextDatum(r->user_id), Int32GetDatum(kpx_history_limit)};
-
-		SPI_connect();
-		for (int m = 0; m < r->n_modules; m++)
-			for (int s = 0; s < r->modules[m]->n_sources; s++)
-			{
-				const KpxSource *source = &r->modules[m]->sources[s];
-				bool null;
-				char *sql = psprintf(
-					"SELECT pg_catalog.count(*) FROM (SELECT FROM %s e WHERE e.%s OPERATOR(pg_catalog.=) $1::%s LIMIT $2) x",
-					kpx_relation_sql(source->relation, source->relation_name, "module", r->modules[m]->name),
-					quote_identifier(source->user_id), format_type_be_qualified(getBaseType(kpx_column_type(source->relation, source->user_id))));
-
-				if (SPI_execute_with_args(sql, 2, types, values, NULL, true, 0) == SPI_OK_SELECT)
-					r->mix[m] += (double) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
-			}
-		SPI_finish();
-	}
+	if ((by_category || KPX_POLICY_NUMBER(r->policy, NULL, NULL, calibration) > 0) && all_share(r))
+		count_events(r);
 	for (int m = 0; m < r->n_modules; m++)
 		sum += r->mix[m];
 	for (int m = 0; m < r->n_modules; m++)
+	{
 		r->mix[m] /= sum;
+		if (by_category)
+			share_categories(r, m);
+	}
 }

@@ -104,24 +104,26 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 {
 	static SPIPlanPtr plan = NULL;
 	static Oid types[] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT4OID, INT8OID, NAMEOID, TEXTOID, JSONBOID, INT4OID, INT4ARRAYOID,
-						  INT4ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID,
-						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID};
-	Datum values[23];
-	char nulls[24];
-	Datum *column[9];
-	Datum *module[5];
+						  INT4ARRAYOID, FLOAT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT4ARRAYOID, FLOAT8ARRAYOID,
+						  FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, TEXTARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID,
+						  INT8ARRAYOID};
+	static const Oid candidate_types[] = {INT4OID, TEXTOID, TEXTOID, FLOAT4OID, FLOAT8OID, FLOAT8OID,
+										  FLOAT8OID, FLOAT8OID, TEXTOID, FLOAT8OID, FLOAT8OID, FLOAT8OID};
+	Datum values[25];
+	char nulls[26];
+	Datum *column[12];
+	Datum *module[4];
 
-	for (int c = 0; c < 5; c++)
+	for (int c = 0; c < 4; c++)
 		module[c] = palloc(sizeof(Datum) * r->n_modules);
 	for (int m = 0; m < r->n_modules; m++)
 	{
 		module[0][m] = Int32GetDatum(r->modules[m]->id);
 		module[1][m] = Int32GetDatum((int32) r->room[m]);
-		module[2][m] = Float8GetDatum(r->price[m]);
-		module[3][m] = Float8GetDatum(r->mix[m]);
-		module[4][m] = Int64GetDatum(r->requests[m].model->id);
+		module[2][m] = Float8GetDatum(r->mix[m]);
+		module[3][m] = Int64GetDatum(r->requests[m].model->id);
 	}
-	for (int c = 0; c < 9; c++)
+	for (int c = 0; c < 12; c++)
 		column[c] = palloc(sizeof(Datum) * r->n);
 	for (int i = 0; i < r->n; i++)
 	{
@@ -134,9 +136,12 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 		column[6][i] = Float8GetDatum(r->items[i].price);
 		column[7][i] = Float8GetDatum(r->offers[i].boost);
 		column[8][i] = text_or_empty(r->offers[i].rule);
+		column[9][i] = Float8GetDatum(r->items[i].spread);
+		column[10][i] = Float8GetDatum(r->offers[i].share);
+		column[11][i] = Float8GetDatum(r->offers[i].cost);
 	}
 	memset(nulls, ' ', sizeof(nulls));
-	nulls[23] = '\0';
+	nulls[25] = '\0';
 	nulls[7] = r->context ? ' ' : 'n';
 	values[0] = Int64GetDatum(slate_id);
 	values[1] = TimestampTzGetDatum(r->now);
@@ -150,18 +155,12 @@ write_slate(const KpxSlateRequest *r, int64 slate_id)
 	values[9] = array_of(module[0], r->n_modules, INT4OID);
 	values[10] = array_of(module[1], r->n_modules, INT4OID);
 	values[11] = array_of(module[2], r->n_modules, FLOAT8OID);
-	values[12] = array_of(module[3], r->n_modules, FLOAT8OID);
-	values[13] = array_of(column[0], r->n, INT4OID);
-	values[14] = array_of(column[1], r->n, TEXTOID);
-	values[15] = array_of(column[2], r->n, TEXTOID);
-	values[16] = array_of(column[3], r->n, FLOAT4OID);
-	for (int c = 4; c < 8; c++)
-		values[13 + c] = array_of(column[c], r->n, FLOAT8OID);
-	values[21] = array_of(column[8], r->n, TEXTOID);
-	values[22] = array_of(module[4], r->n_modules, INT8OID);
+	for (int c = 0; c < 12; c++)
+		values[12 + c] = array_of(column[c], r->n, candidate_types[c]);
+	values[24] = array_of(module[3], r->n_modules, INT8OID);
 	kpx_catalog_execute_planned(&plan, "INSERT INTO kpx.slate VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-									   " $17, $18, $19, $20, $21, $22, $23)",
-								23, types, values, nulls, false);
+									   " $17, $18, $19, $20, $21, $22, $23, $24, $25)",
+								25, types, values, nulls, false);
 }
 
 static void

@@ -42,12 +42,10 @@ take_slate_modules(KpxLoggedSlate *s, KpxRegistry *registry, HeapTuple tuple, Tu
 {
 	Datum *id = elements_of(tuple, desc, 9, &s->n_modules);
 	Datum *room = elements_of(tuple, desc, 10, &s->n_modules);
-	Datum *price = elements_of(tuple, desc, 11, &s->n_modules);
-	Datum *mix = elements_of(tuple, desc, 12, &s->n_modules);
+	Datum *mix = elements_of(tuple, desc, 11, &s->n_modules);
 
 	s->modules = palloc(sizeof(KpxModule *) * s->n_modules);
 	s->room = palloc(sizeof(uint32) * s->n_modules);
-	s->price = palloc(sizeof(double) * s->n_modules);
 	s->mix = palloc(sizeof(double) * s->n_modules);
 	for (int m = 0; m < s->n_modules; m++)
 	{
@@ -55,7 +53,6 @@ take_slate_modules(KpxLoggedSlate *s, KpxRegistry *registry, HeapTuple tuple, Tu
 		if (s->modules[m] == NULL)
 			return false;
 		s->room[m] = (uint32) DatumGetInt32(room[m]);
-		s->price[m] = DatumGetFloat8(price[m]);
 		s->mix[m] = DatumGetFloat8(mix[m]);
 	}
 	return true;
@@ -64,11 +61,11 @@ take_slate_modules(KpxLoggedSlate *s, KpxRegistry *registry, HeapTuple tuple, Tu
 static void
 take_slate_items(KpxLoggedSlate *s, HeapTuple tuple, TupleDesc desc)
 {
-	Datum *column[9];
+	Datum *column[12];
 	int place = 0;
 
-	for (int c = 0; c < 9; c++)
-		column[c] = elements_of(tuple, desc, 13 + c, &s->n);
+	for (int c = 0; c < 12; c++)
+		column[c] = elements_of(tuple, desc, 12 + c, &s->n);
 	s->items = palloc0(sizeof(KpxRankItem) * Max(s->n, 1));
 	s->offers = palloc0(sizeof(KpxOffer) * Max(s->n, 1));
 	for (int i = 0; i < s->n; i++)
@@ -88,6 +85,9 @@ take_slate_items(KpxLoggedSlate *s, HeapTuple tuple, TupleDesc desc)
 		it->price = DatumGetFloat8(column[6][i]);
 		offer->boost = DatumGetFloat8(column[7][i]);
 		offer->rule = text_or_null(column[8][i]);
+		it->spread = DatumGetFloat8(column[9][i]);
+		offer->share = DatumGetFloat8(column[10][i]);
+		offer->cost = DatumGetFloat8(column[11][i]);
 	}
 }
 
@@ -123,7 +123,7 @@ kpx_logged_slate_value(KpxLoggedSlate *s, const KpxPolicy *policy)
 		names[m] = s->modules[m]->name;
 	for (int i = 0; i < s->n; i++)
 		s->offers[i].value = kpx_slate_value(policy, home, names[s->items[i].module], s->items[i].price);
-	kpx_slate_worth(policy, home, names, s->price, s->items, s->offers, s->n);
+	kpx_slate_worth(policy, home, names, s->items, s->offers, s->n);
 	pfree(names);
 }
 
@@ -212,7 +212,7 @@ put_step(FunctionCallInfo fcinfo, const KpxLoggedSlate *s, const KpxPolicy *poli
 									 home ? psprintf(" x %.3g (%s)", 2 * (cross ? lambda : 1 - lambda), cross ? "cross-module" : "home") : "",
 									 weight != 1 ? psprintf(" x %.4g (weight)", weight) : "",
 									 offer->boost != 1 ? psprintf(" x %.4g (boost)", offer->boost) : "",
-									 s->price[it->module] > 0 ? psprintf(" - %.4g (price of the budget)", s->price[it->module]) : "")),
+									 offer->cost != 0 ? psprintf(" %c %.4g (campaign)", offer->cost > 0 ? '-' : '+', fabs(offer->cost)) : "")),
 		CStringGetTextDatum(slate),
 	};
 	bool nulls[7] = {rank == 0, false, false, false, false, false, false};
@@ -220,14 +220,46 @@ put_step(FunctionCallInfo fcinfo, const KpxLoggedSlate *s, const KpxPolicy *poli
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* Which rule kept an eligible candidate off the slate that stands complete. */
+/* What else than its worth a candidate brings to the slate as it stands. */
+static double
+bonus(const KpxSlate *slate, int i)
+{
+	return kpx_slate_gain(slate, (size_t) i) - slate->candidate[i].value;
+}
+
+/* What a shown item was worth at its place. */
+static char *
+place_text(const KpxSlate *slate, const Shown *shown)
+{
+	bool terms = slate->rules->diversity > 0 || slate->rules->calibration > 0 || slate->rules->category_calibration > 0;
+
+	return psprintf("%s, probability %.4f%s", shown->explored ? "explored" : "the best addition", shown->propensity,
+					terms ? psprintf(": worth %.4g + %.4g for diversity and calibration", slate->candidate[shown->item].value, bonus(slate, shown->item))
+						  : "");
+}
+
+/* Why a place went to another than the candidate that is worth more; NULL: it was not worth more, or could not come there. */
+static char *
+passed_over(const KpxSlate *slate, const Shown *shown, int place, int i)
+{
+	const KpxCandidate *candidate = slate->candidate;
+
+	if (kpx_slate_fits(slate, (size_t) i) != KPX_FITS || candidate[i].value <= candidate[shown->item].value)
+		return NULL;
+	if (shown->explored)
+		return psprintf("kept out by exploration, which gave place %d to another", place);
+	return psprintf("kept out by diversity and calibration: worth %.4g + %.4g at place %d, which went to %.4g + %.4g", candidate[i].value,
+					bonus(slate, i), place, candidate[shown->item].value, bonus(slate, shown->item));
+}
+
+/* Which rule kept an eligible candidate off the slate that stands complete. passed: why places went to others, or NULL. */
 static const char *
-kept_out_by(const KpxLoggedSlate *s, const KpxSlate *slate, const KpxCandidate *candidate, int i, double least)
+kept_out_by(const KpxLoggedSlate *s, const KpxSlate *slate, const KpxCandidate *candidate, int i, const char *passed)
 {
 	if (s->offers[i].rule)
 		return psprintf("kept out by %s", s->offers[i].rule);
 	if (!(candidate[i].value >= 0))
-		return "kept out by the budget: an impression costs more than it is worth";
+		return "kept out by its campaign: the price of an impression is more than it is worth";
 	if (slate->module_count[s->items[i].module] >= s->room[s->items[i].module])
 		return psprintf("kept out: the module has its %u places of this slate", s->room[s->items[i].module]);
 	{
@@ -239,9 +271,7 @@ kept_out_by(const KpxLoggedSlate *s, const KpxSlate *slate, const KpxCandidate *
 		if (kpx_slate_fits(&open, (size_t) i) == KPX_CATEGORY_FULL)
 			return "kept out: max_per_category";
 	}
-	if (s->offers[i].worth > least)
-		return psprintf("kept out by diversity, calibration or exploration: worth more than the least shown (%.4g)", least);
-	return "outranked: worth less than all that are shown";
+	return passed ? passed : "outranked: worth no more than what is shown";
 }
 
 /* Candidates that are not shown, by expected value, strongest first: the first few of them. */
@@ -293,7 +323,7 @@ kpx_explain_slate(PG_FUNCTION_ARGS)
 	int n_shown;
 	int which[STRONGEST];
 	int n_which;
-	double least = INFINITY;
+	char *passed[STRONGEST] = {NULL};
 	KpxLoggedSlate *s;
 	KpxPolicy *policy;
 	KpxSlateRules rules;
@@ -310,30 +340,37 @@ kpx_explain_slate(PG_FUNCTION_ARGS)
 	require_slate_rights(s);
 	policy = kpx_policy(s->policy_id);
 	kpx_logged_slate_value(s, policy);
-	rules = kpx_slate_rules(policy, Max(n_shown, 1), s->n_modules, s->room, s->mix);
+	rules = kpx_slate_rules(policy, Max(s->k, 1), s->n_modules, s->room, s->mix);
 	candidate = kpx_slate_candidates(s->items, s->offers, s->n);
 	taken = palloc0(sizeof(bool) * Max(s->n, 1));
 	kpx_slate_begin(&slate, candidate, (size_t) s->n, &rules,
 					kpx_alloc_aligned(CurrentMemoryContext, kpx_slate_workspace((size_t) s->n, &rules), 1));
+	for (int p = 0; p < n_shown; p++)
+		if (shown[p].item >= 0)
+			taken[shown[p].item] = true;
+	n_which = strongest(s, taken, which);
 	for (int p = 0; p < n_shown; p++)
 	{
 		int i = shown[p].item;
 
 		if (i < 0)
 			continue;
+		for (int w = 0; w < n_which; w++)
+		{
+			char *why = passed_over(&slate, &shown[p], p + 1, which[w]);
+
+			passed[w] = why ? why : passed[w];
+		}
 		put_step(fcinfo, s, policy, i, p + 1,
 				 psprintf("candidate %d of %s, score %.4g, because of %s", s->items[i].place + 1, s->modules[s->items[i].module]->name,
 						  s->items[i].score, shown[p].reason),
-				 psprintf("%s, probability %.4f", shown[p].explored ? "explored" : "the best addition", shown[p].propensity));
-		taken[i] = true;
-		least = Min(least, s->offers[i].worth);
+				 place_text(&slate, &shown[p]));
 		kpx_slate_add(&slate, (size_t) i);
 	}
-	n_which = strongest(s, taken, which);
 	for (int w = 0; w < n_which; w++)
 		put_step(fcinfo, s, policy, which[w], 0,
 				 psprintf("candidate %d of %s, score %.4g", s->items[which[w]].place + 1, s->modules[s->items[which[w]].module]->name,
 						  s->items[which[w]].score),
-				 kept_out_by(s, &slate, candidate, which[w], least));
+				 kept_out_by(s, &slate, candidate, which[w], passed[w]));
 	return (Datum) 0;
 }

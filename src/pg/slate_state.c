@@ -1,6 +1,6 @@
 /*
  * slate_state.c
- *	  What the policy allows this user now: caps, gaps, quiet hours, dismissals, budgets.
+ *	  What the policy allows this user now: caps, gaps, quiet hours, dismissals.
  *
  * Caps count impressions that were logged. They are exact under concurrency: a slate
  * that is logged holds a lock on its user until the transaction ends, and counts with a
@@ -78,6 +78,7 @@ horizon(const KpxSlateRequest *r)
 static History
 read_history(const KpxSlateRequest *r, MemoryContext context)
 {
+	static SPIPlanPtr plan = NULL;
 	double seconds = horizon(r);
 	Oid types[] = {TEXTOID, TIMESTAMPTZOID, FLOAT8OID};
 	Datum values[] = {CStringGetTextDatum(r->user_id), TimestampTzGetDatum(r->now), Float8GetDatum(seconds)};
@@ -85,9 +86,10 @@ read_history(const KpxSlateRequest *r, MemoryContext context)
 
 	if (seconds == 0)
 		return history;
-	kpx_catalog_execute("SELECT home_module_id, module_id, item_id, extract(epoch FROM $2 - occurred_at)::float8 FROM kpx.impression"
-						" WHERE user_id = $1 AND occurred_at > $2 - make_interval(secs => $3)",
-						3, types, values, NULL, true);
+	kpx_catalog_execute_planned(&plan,
+								"SELECT home_module_id, module_id, item_id, extract(epoch FROM $2 - occurred_at)::float8 FROM kpx.impression"
+								" WHERE user_id = $1 AND occurred_at > $2 - make_interval(secs => $3)",
+								3, types, values, NULL, true);
 	history.n = (int) SPI_processed;
 	history.shown = kpx_alloc(context, Max(history.n, 1), sizeof(Shown));
 	for (int i = 0; i < history.n; i++)
@@ -120,8 +122,12 @@ count_shown(const KpxSlateRequest *r, const History *history, int scope, int m, 
 static const char *
 seconds_text(double seconds)
 {
-	return seconds >= 86400 ? psprintf("%g days", seconds / 86400) : seconds >= 3600 ? psprintf("%g hours", seconds / 3600)
-																					 : psprintf("%g seconds", seconds);
+	double unit = seconds >= 86400 ? 86400 : seconds >= 3600 ? 3600
+															 : 1;
+
+	return psprintf("%g %s%s", seconds / unit, unit == 86400 ? "day" : unit == 3600 ? "hour"
+																					: "second",
+					seconds == unit ? "" : "s");
 }
 
 /* A scope's caps to what is left; closes the module when nothing is. */
@@ -191,11 +197,13 @@ quiet_now(const KpxSlateRequest *r, const KpxSettings *settings)
 static void
 apply_dismissals(KpxSlateRequest *r)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid types[] = {TEXTOID, TIMESTAMPTZOID};
 	Datum values[] = {CStringGetTextDatum(r->user_id), TimestampTzGetDatum(r->now)};
 
-	kpx_catalog_execute("SELECT module_id, category, item_id, extract(epoch FROM $2 - dismissed_at)::float8 FROM kpx.dismissal WHERE user_id = $1",
-						2, types, values, NULL, true);
+	kpx_catalog_execute_planned(&plan,
+								"SELECT module_id, category, item_id, extract(epoch FROM $2 - dismissed_at)::float8 FROM kpx.dismissal WHERE user_id = $1",
+								2, types, values, NULL, true);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[row];
@@ -223,101 +231,6 @@ apply_dismissals(KpxSlateRequest *r)
 	}
 }
 
-/* ------------------------------------------------------------ budgets */
-
-static bool
-budget_runs(const KpxSlateRequest *r, const KpxSettings *s)
-{
-	return s && !isnan(s->budget) && r->now >= s->budget_from && r->now < s->budget_to;
-}
-
-/* Spent and price of the campaign; a row that is to be spent from is locked. */
-static void
-apply_budget(KpxSlateRequest *r, const KpxSettings *s, int m)
-{
-	Oid types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum values[] = {Int32GetDatum(r->modules[m]->id), TimestampTzGetDatum(s->budget_from), TimestampTzGetDatum(r->now)};
-	double left = s->budget;
-	bool null;
-
-	if (r->log)
-		kpx_catalog_execute("INSERT INTO kpx.budget (module_id, starts_at, stepped_at) VALUES ($1, $2, $2) ON CONFLICT DO NOTHING", 2, types,
-							values, NULL, false);
-	/* The lock reads the row as it is now, also in a transaction with an older snapshot: it fails there (40001) rather than overspend. */
-	kpx_catalog_execute(r->log ? "SELECT spent, price FROM kpx.budget WHERE module_id = $1 AND starts_at = $2 FOR UPDATE"
-							   : "SELECT spent, price FROM kpx.budget WHERE module_id = $1 AND starts_at = $2",
-						2, types, values, NULL, !r->log);
-	if (SPI_processed == 1)
-	{
-		left -= (double) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
-		r->price[m] = DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null));
-	}
-	if (left <= 0 && !r->closed[m])
-		r->closed[m] = psprintf("budget: %.0f impressions spent", s->budget);
-	r->room[m] = (uint32) Min((double) r->room[m], Max(left, 0));
-}
-
-/* Modules by id, so that two transactions lock budgets in the same order. */
-static void
-apply_budgets(KpxSlateRequest *r)
-{
-	int last = 0;
-
-	for (;;)
-	{
-		int next = -1;
-
-		for (int m = 0; m < r->n_modules; m++)
-			if (r->modules[m]->id > last && (next < 0 || r->modules[m]->id < r->modules[next]->id))
-				next = m;
-		if (next < 0)
-			return;
-		last = r->modules[next]->id;
-		if (budget_runs(r, kpx_policy_module(r->policy, r->modules[next]->name)))
-			apply_budget(r, kpx_policy_module(r->policy, r->modules[next]->name), next);
-	}
-}
-
-void
-kpx_slate_spend(KpxSlateRequest *r, const KpxPlace *places, int n)
-{
-	for (int m = 0; m < r->n_modules; m++)
-	{
-		const KpxSettings *s = kpx_policy_module(r->policy, r->modules[m]->name);
-		double spent = 0;
-		double worth = 0;
-		int counted = 0;
-		KpxCatalog catalog;
-
-		if (!budget_runs(r, s))
-			continue;
-		for (int i = 0; i < n; i++)
-			spent += r->items[places[i].item].module == m;
-		for (int i = 0; i < r->n; i++)
-			if (r->items[i].module == m)
-			{
-				worth += r->offers[i].worth + r->price[m];
-				counted++;
-			}
-		{
-			/* a step is 2 % of what an impression of the module is worth */
-			double step = counted ? 0.02 * fmax(worth / counted, 0) : 0;
-			double rate = s->budget / ((double) (s->budget_to - s->budget_from) / USECS_PER_SEC);
-			Oid types[] = {INT4OID, TIMESTAMPTZOID, FLOAT8OID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID};
-			Datum values[] = {Int32GetDatum(r->modules[m]->id), TimestampTzGetDatum(s->budget_from), Float8GetDatum(spent), Float8GetDatum(step),
-							  Float8GetDatum(rate), TimestampTzGetDatum(r->now)};
-
-			kpx_catalog_begin(&catalog, false);
-			/* kpx_dual_price, in the row: price + step (spent - due) */
-			kpx_catalog_execute("UPDATE kpx.budget SET spent = spent + $3::bigint, stepped_at = $6,"
-								" price = greatest(price + $4 * ($3 - $5 * greatest(extract(epoch FROM $6 - stepped_at)::float8, 0)), 0)"
-								" WHERE module_id = $1 AND starts_at = $2",
-								6, types, values, NULL, false);
-			kpx_catalog_end(&catalog);
-		}
-	}
-}
-
 /* ------------------------------------------------------------ all of it */
 
 void
@@ -331,7 +244,6 @@ kpx_slate_state(KpxSlateRequest *r)
 
 	r->room_in_all = r->k;
 	r->room = palloc(sizeof(uint32) * r->n_modules);
-	r->price = palloc0(sizeof(double) * r->n_modules);
 	r->closed = palloc0(sizeof(char *) * r->n_modules);
 	kpx_catalog_begin(&catalog, true);
 	old = MemoryContextSwitchTo(context); /* what is remembered outlives the catalog session */
@@ -353,7 +265,7 @@ kpx_slate_state(KpxSlateRequest *r)
 		}
 	}
 	apply_dismissals(r);
-	apply_budgets(r);
+	kpx_slate_campaigns(r);
 	MemoryContextSwitchTo(old);
 	kpx_catalog_end(&catalog);
 	for (int i = 0; i < r->n; i++)

@@ -1,7 +1,7 @@
 -- policy: settings and their versions, slates, what the policy allows, explanations.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(77);
+SELECT plan(96);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
 CREATE FUNCTION app.slate(u bigint, home text DEFAULT 'courses', k int DEFAULT 6, logged boolean DEFAULT true) RETURNS SETOF record LANGUAGE sql AS
@@ -30,12 +30,23 @@ SELECT results_eq(format('SELECT active, based_on, settings FROM kpx_policies WH
 SELECT is((SELECT count(*) FROM kpx_policies WHERE active), 1::bigint, 'one version is active');
 SELECT kpx_set_policy('products', '{"value": 3}', home_module => 'courses') AS third \gset
 SELECT is((SELECT settings#>>'{pairs,courses,products,value}' FROM kpx_policies WHERE policy = :third), '3', 'settings of a pair');
+SELECT results_eq($$SELECT setting, value, set_for, default_value FROM kpx_policy_settings('products', 'courses') WHERE set_for <> 'default'$$,
+	$$VALUES ('lambda', '1', 'everything', '0.5'), ('value', '3', 'pair', NULL), ('diversity', '0', 'everything', '0.1')$$, 'the settings in force for a pair');
+SELECT is((SELECT value FROM kpx_policy_settings('products') WHERE setting = 'value'), '2', 'for a module');
+SELECT is((SELECT count(*) FILTER (WHERE setting IN ('budget', 'quota', 'boost')) || ' ' || count(*) FROM kpx_policy_settings()), '0 20', 'for everything: what can be set for everything');
+SELECT is((SELECT value || ' ' || set_for FROM kpx_policy_settings(policy => :first) WHERE setting = 'attribution_window'), '7 days default', 'and the defaults');
 SELECT kpx_set_policy('products', '{"value": null}') AS out \gset
 SELECT is((SELECT settings->'modules' FROM kpx_policies WHERE policy = :out), '{"products": {}}'::jsonb, 'null takes a setting out');
 SELECT kpx_set_policy(based_on => :second) AS back \gset
 SELECT is((SELECT settings FROM kpx_policies WHERE policy = :back), (SELECT settings FROM kpx_policies WHERE policy = :second), 'based_on brings an older version back');
 SELECT kpx_set_policy(params => '{"lambda": 0}', activate => false) AS proposed \gset
 SELECT is((SELECT active FROM kpx_policies WHERE policy = :proposed), false, 'activate => false proposes');
+
+SELECT results_eq(format($$SELECT value, set_for FROM kpx_policy_settings('products', 'courses', %s) WHERE setting = 'caps'$$, kpx_set_policy('products', '{"caps": {"n": 1, "per": "1 day"}}',
+	based_on => kpx_set_policy(params => '{"caps": {"n": 3, "per": "1 day"}}', activate => false), activate => false)),
+	$$VALUES ('{"n": 1, "per": "1 day"}', 'module'), ('{"n": 3, "per": "1 day"}', 'everything')$$, 'caps of all scopes count');
+SELECT is(left(app.error($$SELECT * FROM kpx_policy_settings(home_module => 'courses')$$), 5), '22004', 'half a pair');
+SELECT is(left(app.error($$SELECT * FROM kpx_policy_settings('nope')$$), 5), '42704', 'an unknown module');
 
 -- lambda
 SELECT kpx_set_policy(params => '{"lambda": 1, "diversity": 0}', based_on => :first) \g /dev/null
@@ -91,7 +102,22 @@ SELECT ok((SELECT bool_or(module = 'products') FROM kpx_recommend_slate(10::bigi
 -- budgets
 SELECT kpx_set_policy('products', format('{"value": 100, "budget": {"impressions": 5, "from": "%s", "to": "%s"}}', now() - interval '1 day', now() + interval '1 day')::jsonb, based_on => :first) \g /dev/null
 SELECT is((SELECT count(*) FILTER (WHERE m = 'products') FROM generate_series(20, 29) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint)), 5::bigint, 'a budget is spent and not overspent');
-SELECT ok((SELECT spent = 5 AND price > 0 FROM kpx.budget), 'and its price has risen');
+SELECT is((SELECT (module, kind, spent, price > 0)::text FROM kpx_campaigns), '(products,budget,5,t)', 'and its price has risen');
+SELECT kpx_set_policy('products', format('{"value": 100, "budget": {"spend": 2, "per_impression": 0.1, "per_click": 4, "per_conversion": 1, "from": "%s", "to": "%s"}}', now() - interval '2 days', now() + interval '1 day')::jsonb, based_on => :first) AS money \gset
+SELECT count(*) AS shown FROM generate_series(200, 240) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products' \gset
+SELECT is((SELECT count(*) FROM kpx.impression WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products')), :shown::bigint, 'a budget in money shows some');
+SELECT ok((SELECT abs(sum(0.1 + 4 * p_click + p_click * p_convert) - (SELECT spent FROM kpx_campaigns WHERE starts_at = now() - interval '2 days')) < 1e-9 FROM kpx.impression
+	WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products')), 'and spends what they are expected to cost');
+SELECT ok((SELECT spent > 1 AND spent <= 2 + 1e-8 FROM kpx_campaigns WHERE starts_at = now() - interval '2 days'), 'within the limit');
+SELECT matches((SELECT rule FROM kpx.slate, unnest(c_rule) AS rule WHERE policy_id = :money AND rule LIKE 'budget%' LIMIT 1), '^budget: [0-9.]+ of 2 spent$', 'until it is spent');
+
+-- quotas
+SELECT kpx_set_policy('products', format('{"value": 100, "quota": {"max_share": 0.25, "from": "%s", "to": "%s"}}', now() - interval '1 day', now() + interval '1 day')::jsonb, based_on => :first) AS most \gset
+SELECT kpx_set_policy('videos', format('{"value": 0, "quota": {"min_share": 0.3, "from": "%s", "to": "%s"}}', now() - interval '1 day', now() + interval '1 day')::jsonb) AS both \gset
+SELECT count(*) FILTER (WHERE m = 'products') AS products, count(*) FILTER (WHERE m = 'videos') AS videos, count(*) AS all FROM generate_series(300, 359) u, app.slate(u, 'courses', 4) AS s(m text, i text, r int, id bigint) \gset
+SELECT ok(:products BETWEEN 0.2 * :all AND 0.25 * :all + 1, 'at most a share of all impressions, however much an item is worth');
+SELECT ok(:videos BETWEEN 0.2 * :all AND 0.45 * :all, format('or at least one, of what is worth nothing: %s of %s', :videos, :all));
+SELECT is((SELECT array_agg((spent, offered)::text ORDER BY module) FROM kpx_campaigns WHERE kind = 'quota'), ARRAY[format('(%s,%s)', :products, :all), format('(%s,%s)', :videos, :all)], 'and the campaign says so');
 
 -- consent
 CREATE TABLE app.consent (user_id bigint, source text, target text);
@@ -109,6 +135,7 @@ INSERT INTO app.orders VALUES (3, 30, now()), (3, 27, now()), (3, 24, now());
 SELECT slate_id AS mixed FROM kpx_recommend_slate(3::bigint, ARRAY['products', 'courses'], 2, log => true, policy => :calibrated) LIMIT 1 \gset
 SELECT isnt((SELECT mix FROM kpx.slate WHERE slate_id = :mixed), '{0.5,0.5}', 'unless all of them may');
 -- who only ever ordered, and allows nothing: neither the model nor rules nor segments may tell courses
+SAVEPOINT others;
 INSERT INTO app.orders SELECT 500, id, now() FROM app.products WHERE id % 3 = 1 AND id < 15;
 SET kpxrec.require_consent = off;
 SELECT kpx_mine_rules(ARRAY['courses', 'products']) \g /dev/null
@@ -118,6 +145,7 @@ SET kpxrec.require_consent = on;
 SELECT is((SELECT array_agg(DISTINCT reason) FROM kpx_recommend_slate(500::bigint, ARRAY['courses'], 5)), '{popular}', 'whose orders say nothing about courses');
 INSERT INTO app.consent VALUES (500, 'products', 'courses');
 SELECT ok((SELECT bool_and(reason LIKE 'products/%') FROM kpx_recommend_slate(500::bigint, ARRAY['courses'], 5)), 'until they may');
+ROLLBACK TO others;
 SET kpxrec.require_consent = off;
 
 -- exploration: shares are the propensities
@@ -126,6 +154,22 @@ CREATE TEMP TABLE drawn AS SELECT s.* FROM generate_series(1, 600) n, kpx_recomm
 SELECT is((SELECT count(DISTINCT propensity) FROM drawn), 2::bigint, 'epsilon 0.5 over 5: two propensities');
 SELECT results_eq('SELECT DISTINCT round(propensity::numeric, 12) FROM drawn ORDER BY 1', 'VALUES (0.1), (0.6)', '0.5 / 5, and 0.5 + 0.5 / 5');
 SELECT ok((SELECT sum((n - 600 * propensity) ^ 2 / (600 * propensity)) < 20 FROM (SELECT item_id, module, propensity, count(*) AS n FROM drawn GROUP BY 1, 2, 3) c), 'they are what 600 draws show (chi square, 4 degrees of freedom, 0.05 %)');
+
+SELECT kpx_set_policy(params => '{"thompson": true, "top": 5, "diversity": 0}', based_on => :first) AS thompson \gset
+CREATE TEMP TABLE matched AS SELECT s.* FROM generate_series(1, 600) n, kpx_recommend_slate(11 + 0 * n::bigint, ARRAY['courses', 'products'], 1, 'courses') s;
+SELECT cmp_ok((SELECT count(DISTINCT propensity) FROM matched), '>', 2::bigint, 'Thompson sampling: what may be better is tried more');
+SELECT ok((SELECT sum((n - 600 * propensity) ^ 2 / (600 * propensity)) < 24 FROM (SELECT item_id, module, propensity, count(*) AS n FROM matched GROUP BY 1, 2, 3) c WHERE 600 * propensity >= 5), 'as often as the propensities say (chi square, 4 degrees of freedom, 0.01 %)');
+INSERT INTO kpx.item_rate SELECT h.id, m.id, s.item_id, 1e9, 1e9 * s.p_click, 1e9 * s.p_click * s.p_convert FROM kpx_recommend_slate(11::bigint, ARRAY['courses', 'products'], 60, 'courses', policy => :first) s
+	JOIN kpx.module m ON m.name = s.module, kpx.module h WHERE h.name = 'courses';
+SELECT ok((SELECT propensity > 0.9 FROM kpx_recommend_slate(11::bigint, ARRAY['courses', 'products'], 1, 'courses', policy => :thompson) WHERE rank = 1), 'what is known well is not');
+DELETE FROM kpx.item_rate;
+
+-- categories of the user's
+SELECT kpx_set_policy(params => '{"diversity": 0, "category_calibration": 50}', based_on => :first) AS shelves \gset
+INSERT INTO app.orders SELECT 600, id, now() FROM app.products WHERE id IN (1, 7, 2);
+SELECT slate_id AS shelved FROM kpx_recommend_slate(600::bigint, ARRAY['products'], 3, log => true) LIMIT 1 \gset
+SELECT results_eq(format('SELECT category, count(*) FROM kpx.impression WHERE slate_id = %s GROUP BY 1 ORDER BY 1', :shelved), 'VALUES (''s1''::text, 2::bigint), (''s2'', 1)', 'a slate has the shares of categories that the user has');
+SELECT ok((SELECT bool_and(abs(share - CASE category WHEN 's1' THEN 2.0 / 3 WHEN 's2' THEN 1.0 / 3 ELSE 0 END) < 1e-6) FROM kpx.slate, unnest(c_category, c_share) AS c(category, share) WHERE slate_id = :shelved), 'which are logged');
 
 -- the log
 SELECT kpx_set_policy('products', '{"max_per_slate": 1, "value": 50}', based_on => :first) AS logged_policy \gset

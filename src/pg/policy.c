@@ -117,6 +117,32 @@ merged_settings(int64 based_on, const char *module, const char *home, Datum para
 	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null);
 }
 
+/*
+ * Times of the module's campaigns, which the caller means in their own time zone, in UTC: a campaign
+ * is known by its start, which must be the same moment for sessions of any time zone.
+ */
+static Datum
+in_utc(Datum settings, const char *module)
+{
+	static const char *const campaigns[] = {"budget", "quota"};
+	static const char *const ends[] = {"from", "to"};
+	Oid types[] = {JSONBOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum values[] = {settings, CStringGetTextDatum(module), (Datum) 0, (Datum) 0};
+	bool null;
+
+	for (int i = 0; i < 4; i++)
+	{
+		values[2] = CStringGetTextDatum(campaigns[i / 2]);
+		values[3] = CStringGetTextDatum(ends[i % 2]);
+		kpx_catalog_execute("SELECT CASE WHEN $1 #> p IS NULL THEN $1 ELSE jsonb_set($1, p,"
+							" to_jsonb(to_char(($1 #>> p)::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))) END"
+							" FROM (SELECT ARRAY['modules', $2, $3, $4]) AS x(p)",
+							4, types, values, NULL, true);
+		values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
+	}
+	return values[0];
+}
+
 PG_FUNCTION_INFO_V1(kpx_set_policy);
 Datum
 kpx_set_policy(PG_FUNCTION_ARGS)
@@ -144,6 +170,8 @@ kpx_set_policy(PG_FUNCTION_ARGS)
 	kpx_catalog_execute("LOCK TABLE kpx.policy IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL, NULL, false);
 	settings = merged_settings(based_on, module, home, params, &base);
 	check_boost(registry, kpx_policy_parse(settings), module);
+	if (module && !home)
+		settings = in_utc(settings, module);
 	if (activate)
 		kpx_catalog_execute("UPDATE kpx.policy SET active = false WHERE active", 0, NULL, NULL, NULL, false);
 	{

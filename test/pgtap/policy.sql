@@ -1,7 +1,7 @@
 -- policy: settings and their versions, slates, what the policy allows, explanations.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(96);
+SELECT plan(98);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
 CREATE FUNCTION app.slate(u bigint, home text DEFAULT 'courses', k int DEFAULT 6, logged boolean DEFAULT true) RETURNS SETOF record LANGUAGE sql AS
@@ -103,12 +103,17 @@ SELECT ok((SELECT bool_or(module = 'products') FROM kpx_recommend_slate(10::bigi
 SELECT kpx_set_policy('products', format('{"value": 100, "budget": {"impressions": 5, "from": "%s", "to": "%s"}}', now() - interval '1 day', now() + interval '1 day')::jsonb, based_on => :first) \g /dev/null
 SELECT is((SELECT count(*) FILTER (WHERE m = 'products') FROM generate_series(20, 29) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint)), 5::bigint, 'a budget is spent and not overspent');
 SELECT is((SELECT (module, kind, spent, price > 0)::text FROM kpx_campaigns), '(products,budget,5,t)', 'and its price has risen');
-SELECT kpx_set_policy('products', format('{"value": 100, "budget": {"spend": 2, "per_impression": 0.1, "per_click": 4, "per_conversion": 1, "from": "%s", "to": "%s"}}', now() - interval '2 days', now() + interval '1 day')::jsonb, based_on => :first) AS money \gset
-SELECT count(*) AS shown FROM generate_series(200, 240) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products' \gset
+SELECT kpx_set_policy('products', format('{"value": 100, "budget": {"spend": 2, "per_impression": 0.1, "per_click": 4, "per_conversion": 1, "from": "%s", "to": "%s"}}', (now() - interval '2 days')::timestamp, now() + interval '1 day')::jsonb, based_on => :first) AS money \gset
+SET TIME ZONE 'Asia/Shanghai';
+SELECT is((SELECT count(*) FROM kpx_campaigns WHERE terms IS NOT NULL), 0::bigint, 'a campaign that has not begun to count');
+SELECT count(*) AS zoned FROM app.slate(199, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products' \gset
+SET TIME ZONE DEFAULT;
+SELECT count(*) + :zoned AS shown FROM generate_series(200, 240) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products' \gset
 SELECT is((SELECT count(*) FROM kpx.impression WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products')), :shown::bigint, 'a budget in money shows some');
 SELECT ok((SELECT abs(sum(0.1 + 4 * p_click + p_click * p_convert) - (SELECT spent FROM kpx_campaigns WHERE starts_at = now() - interval '2 days')) < 1e-9 FROM kpx.impression
 	WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products')), 'and spends what they are expected to cost');
 SELECT ok((SELECT spent > 1 AND spent <= 2 + 1e-8 FROM kpx_campaigns WHERE starts_at = now() - interval '2 days'), 'within the limit');
+SELECT is((SELECT count(*) FROM kpx_campaigns), 2::bigint, 'sessions of all time zones spend from one');
 SELECT matches((SELECT rule FROM kpx.slate, unnest(c_rule) AS rule WHERE policy_id = :money AND rule LIKE 'budget%' LIMIT 1), '^budget: [0-9.]+ of 2 spent$', 'until it is spent');
 
 -- quotas

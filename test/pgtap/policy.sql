@@ -164,7 +164,7 @@ SELECT kpx_set_policy(params => '{"thompson": true, "top": 5, "diversity": 0}', 
 CREATE TEMP TABLE matched AS SELECT s.* FROM generate_series(1, 600) n, kpx_recommend_slate(11 + 0 * n::bigint, ARRAY['courses', 'products'], 1, 'courses') s;
 SELECT cmp_ok((SELECT count(DISTINCT propensity) FROM matched), '>', 2::bigint, 'Thompson sampling: what may be better is tried more');
 SELECT ok((SELECT sum((n - 600 * propensity) ^ 2 / (600 * propensity)) < 24 FROM (SELECT item_id, module, propensity, count(*) AS n FROM matched GROUP BY 1, 2, 3) c WHERE 600 * propensity >= 5), 'as often as the propensities say (chi square, 4 degrees of freedom, 0.01 %)');
-INSERT INTO kpx.item_rate SELECT h.id, m.id, s.item_id, 1e9, 1e9 * s.p_click, 1e9 * s.p_click * s.p_convert FROM kpx_recommend_slate(11::bigint, ARRAY['courses', 'products'], 60, 'courses', policy => :first) s
+INSERT INTO kpx.item_rate SELECT h.id, m.id, s.item_id, '2026-01-01', 1e9, 1e9 * s.p_click, 1e9 * s.p_click * s.p_convert, now() FROM kpx_recommend_slate(11::bigint, ARRAY['courses', 'products'], 60, 'courses', policy => :first) s
 	JOIN kpx.module m ON m.name = s.module, kpx.module h WHERE h.name = 'courses';
 SELECT ok((SELECT propensity > 0.9 FROM kpx_recommend_slate(11::bigint, ARRAY['courses', 'products'], 1, 'courses', policy => :thompson) WHERE rank = 1), 'what is known well is not');
 DELETE FROM kpx.item_rate;

@@ -1,5 +1,6 @@
 -- ingest: from rows to interactions. Weights are observed through kpx_explain.weight.
 BEGIN;
+SET kpxrec.min_users = 1; -- a few users are enough here
 SET client_min_messages = warning;
 SELECT plan(41);
 CREATE SCHEMA app;

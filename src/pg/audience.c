@@ -43,7 +43,7 @@ static void
 score_batch(Audience *a)
 {
 	MemoryContext old = MemoryContextSwitchTo(a->context);
-	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, a->q.module, a->users, a->n, a->kind);
+	KpxHistory *histories = kpx_history_read(a->q.registry, a->q.model, a->q.module, a->users, a->n, a->kind, KPX_FOR_ANSWERS);
 
 	for (int u = 0; u < a->n; u++)
 	{

@@ -59,7 +59,7 @@ kpx_set_consent(PG_FUNCTION_ARGS)
 				 errdetail("A module may always use its own.")));
 	user_id = kpx_user_text(registry, PG_GETARG_DATUM(0), get_fn_expr_argtype(fcinfo->flinfo, 0));
 	kpx_lock_user(user_id);
-	if (kpx_is_forgotten(registry, user_id))
+	if (kpx_is_forgotten(kpx_registry(), user_id)) /* as it is once the lock is ours */
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("this user was forgotten: nothing about them is stored again"),
 				 errhint("See kpx_forget_user.")));
@@ -124,14 +124,6 @@ kpx_consent_of(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------ registering */
 
-/* A source speaks for all modules, so it is for those who own them all. */
-static void
-require_all_modules(const KpxRegistry *registry)
-{
-	for (int m = 0; m < registry->n_modules; m++)
-		kpx_require_owner(registry->modules[m].owner, "module", registry->modules[m].name);
-}
-
 /* A column argument that must have a type of this category; NULL: none. */
 static char *
 column_argument(FunctionCallInfo fcinfo, int n, Oid relation, char category, const char *expected)
@@ -173,7 +165,7 @@ kpx_add_consent_source(PG_FUNCTION_ARGS)
 	for (int i = 0; i < (int) lengthof(required); i++)
 		if (PG_ARGISNULL(i))
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be NULL", required[i])));
-	require_all_modules(registry);
+	kpx_require_all_modules(registry);
 	relation = PG_GETARG_OID(0);
 	name = kpx_relation_sql(relation, psprintf("%u", relation), "argument", "relation");
 	if (pg_class_aclcheck(relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
@@ -210,7 +202,7 @@ kpx_drop_consent_source(PG_FUNCTION_ARGS)
 	KpxCatalog catalog;
 
 	PreventCommandIfReadOnly("kpx_drop_consent_source()");
-	require_all_modules(kpx_registry());
+	kpx_require_all_modules(kpx_registry());
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute("DELETE FROM kpx.consent_source WHERE id = $1", 1, types, values, NULL, false);
 	if (SPI_processed == 0)

@@ -32,7 +32,7 @@ static const char *const serve[] = {"kpx_recommend_slate", "kpx_feedback", NULL}
 /* They speak for users, or for all modules, or hand out rights. */
 static const char *const admin[] = {
 	"kpx_set_consent", "kpx_consent_of", "kpx_require_consent", "kpx_add_consent_source", "kpx_drop_consent_source",
-	"kpx_forget_user", "kpx_publish", "kpx_grant", "kpx_stat_reset", NULL};
+	"kpx_add_user_attributes", "kpx_forget_user", "kpx_publish", "kpx_grant", "kpx_stat_reset", NULL};
 
 static bool
 among(const char *const *names, const char *name)

@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -206,13 +207,22 @@ more_events(const char *relation_name, const char *time, TimestampTz since, int6
 	return more;
 }
 
+/* Is the column still of a type of time that the server knows, so that looking at it runs nobody's code, and may all rows be seen? */
+static bool
+is_time(Oid relation, AttrNumber time)
+{
+	Oid type = getBaseType(get_atttype(relation, time));
+
+	return (type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID) && check_enable_rls(relation, InvalidOid, true) != RLS_ENABLED;
+}
+
 /* until, interactions: of the active model in this module. */
 static void
 check_stale(Health *h, const KpxModule *module, const KpxSource *source, Relation relation, AttrNumber time, TimestampTz until, int64 interactions)
 {
 	int64 cap = Max(STALE_LEAST, (int64) (STALE_SHARE * (double) interactions));
 
-	if (time == InvalidAttrNumber || !has_rows_of_its_own(relation) || pg_class_aclcheck(source->relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+	if (time == InvalidAttrNumber || !is_time(source->relation, time) || !has_rows_of_its_own(relation) || pg_class_aclcheck(source->relation, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
 		!(is_indexed(relation, time) || (relation->rd_rel->reltuples >= 0 && relation->rd_rel->reltuples <= FEW_ROWS)))
 		return;
 	if (more_events(kpx_relation_sql(source->relation, source->relation_name, "module", module->name), source->occurred_at, until, cap))

@@ -306,14 +306,15 @@ who_allows(KpxConsents *consents, const KpxModule *module, const KpxModule *targ
 }
 
 KpxHistory *
-kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxModule *target, const KpxId *users, int n_users, KpxIdKind kind)
+kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxModule *target, const KpxId *users, int n_users, KpxIdKind kind,
+				 KpxPurpose purpose)
 {
 	KpxHistory *histories = kpx_alloc(CurrentMemoryContext, Max(n_users, 1), sizeof(KpxHistory));
 	Entries entries = {CurrentMemoryContext, NULL, 0, 0};
 	Datum users_datum = n_users == 1 ? kpx_id_to_datum(kind, users[0], kpx_id_kind_type(kind)) : kpx_id_array(kind, users, n_users);
 	KpxModule **registered;
 	int n_registered = kpx_registered_modules(registry, model, &registered);
-	KpxConsents *consents = kpx_consents_read(registry, KPX_FOR_ANSWERS, registered, n_registered, kind, users, n_users);
+	KpxConsents *consents = kpx_consents_read(registry, purpose, registered, n_registered, kind, users, n_users);
 	size_t begin = 0;
 
 	SPI_connect();

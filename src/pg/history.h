@@ -5,6 +5,7 @@
 #ifndef KPX_HISTORY_H
 #define KPX_HISTORY_H
 
+#include "consent.h"
 #include "ids.h"
 #include "model.h"
 #include "registry.h"
@@ -23,12 +24,12 @@ typedef struct KpxHistory
 /*
  * Newest rows of these users (of kind, as an array value of the kind's type) from all sources of
  * the model's modules, as the current user; one history a user, in the order of users. Only of
- * modules whose events the user lets be used for target (NULL: for all the model's modules; see
+ * modules whose events the user lets be used, for this purpose, for target (NULL: for all the model's modules; see
  * consent.h); none of users who were forgotten. Errors: those of the relations and of consent
  * sources, 22023, 22008, 42804.
  */
 extern KpxHistory *kpx_history_read(KpxRegistry *registry, const KpxModel *model, const KpxModule *target, const KpxId *users,
-									int n_users, KpxIdKind kind);
+									int n_users, KpxIdKind kind, KpxPurpose purpose);
 
 /*
  * Weights of interactions fade with their age before the user's newest one: halved every

@@ -155,6 +155,7 @@ extern int kpx_run_reserve(void);
 extern void kpx_run_number(int place, int64 run); /* the run it is for; until then -1 */
 extern void kpx_run_release(int64 run);
 extern bool kpx_run_attach(int place, int64 run); /* in the worker, before it connects; false: nobody waits for it any more */
+extern void kpx_run_told(void); /* in the worker: how it ended is committed */
 extern KpxRunState kpx_run_state(int64 run);
 extern int kpx_runs_here(void);
 extern void kpx_runs_terminate(void); /* those of this database */

@@ -107,10 +107,14 @@ modules_of(const KpxJob *job, int *n)
 
 	if (named)
 		return kpx_modules_argument(named, registry, n);
-	*n = one ? 1 : registry->n_modules;
-	modules = palloc(sizeof(KpxModule *) * Max(*n, 1));
-	for (int m = 0; m < *n; m++)
-		modules[m] = one ? kpx_find_module(registry, one) : &registry->modules[m];
+	modules = palloc(sizeof(KpxModule *) * Max(registry->n_modules, 1));
+	*n = 0;
+	if (one)
+		modules[(*n)++] = kpx_find_module(registry, one);
+	/* Only the owner's: others' relations may be views that run anything, as whoever looks at them. */
+	for (int m = 0; m < registry->n_modules && one == NULL; m++)
+		if (kpx_has_role(registry->modules[m].owner))
+			modules[(*n)++] = &registry->modules[m];
 	return modules;
 }
 

@@ -53,6 +53,9 @@ kpx_worker_pin_settings(void)
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+		{"transaction_timeout", "0"},
+#endif
 		{"synchronous_commit", "local"},
 	};
 
@@ -80,7 +83,8 @@ list_databases(MemoryContext context)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		if (database->datallowconn)
+		/* -2: dropping it was interrupted */
+		if (database->datallowconn && database->datconnlimit != -2)
 			databases = lappend_oid(databases, database->oid);
 		MemoryContextSwitchTo(old);
 	}

@@ -100,11 +100,10 @@ is_own(int64 run)
 
 /* Runs of the tables that no process works on: of a scheduler before this one, or of a server that stopped. */
 static void
-reap_others(void)
+reap_others(MemoryContext context)
 {
 	int64 *runs;
 	int n;
-	MemoryContext context = CurrentMemoryContext;
 
 	begin();
 	MemoryContextSwitchTo(context);
@@ -424,7 +423,7 @@ kpx_scheduler_main(Datum argument)
 			proc_exit(0);
 		}
 		reap_own();
-		reap_others();
+		reap_others(context);
 		expire_runs(&expired_at);
 		next = kpx_jobs ? look_at_all(context) : 0;
 		if (kpx_runs_here() == 0 && !woken && (next == 0 || next > GetCurrentTimestamp() + STAY))

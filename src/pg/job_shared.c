@@ -53,6 +53,7 @@ int kpx_job_run_retention = 30 * SECS_PER_DAY;
 static Shared *shared = NULL;
 static LWLock *lock = NULL;
 static int my_place = -1;
+static bool told = false; /* a worker: its end is in the table */
 static bool wake_at_commit = false;
 
 static size_t
@@ -121,15 +122,14 @@ claim_database(Oid oid)
 
 	if (database)
 		return database;
-	for (int i = 0; i < DATABASES; i++)
-	{
-		database = &shared->database[i];
-		if (database->oid != InvalidOid && (database->scheduler || database->wake || database->wake_at != 0))
-			continue; /* of use */
+	database = find_database(InvalidOid);
+	/* An entry may wait for a commit that will wake it, so only when there is no free one. */
+	for (int i = 0; i < DATABASES && database == NULL; i++)
+		if (shared->database[i].scheduler == NULL && !shared->database[i].wake && shared->database[i].wake_at == 0)
+			database = &shared->database[i];
+	if (database)
 		*database = (Database){.oid = oid};
-		return database;
-	}
-	return NULL;
+	return database;
 }
 
 static void
@@ -149,7 +149,7 @@ transaction_ended(XactEvent event, void *arg)
 	if (wake_at_commit && event == XACT_EVENT_COMMIT)
 	{
 		LWLockAcquire(lock, LW_EXCLUSIVE);
-		database = find_database(MyDatabaseId);
+		database = claim_database(MyDatabaseId);
 		if (database)
 		{
 			database->wake = true;
@@ -339,6 +339,11 @@ kpx_run_reserve(void)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int i = 0; i < RUNS; i++)
 	{
+		const Database *database = find_database(shared->run[i].database);
+
+		/* Of a database that was dropped, or lost the extension, while it ran: nobody else frees it. */
+		if (shared->run[i].run != 0 && shared->run[i].state != KPX_RUN_ALIVE && (database == NULL || database->scheduler == NULL))
+			shared->run[i].run = 0;
 		taken += shared->run[i].run != 0;
 		if (place < 0 && shared->run[i].run == 0)
 			place = i;
@@ -369,7 +374,13 @@ kpx_run_release(int64 run)
 	LWLockRelease(lock);
 }
 
-/* Its place is freed by the scheduler, which sees how it ended; by itself when there is none. */
+void
+kpx_run_told(void)
+{
+	told = true;
+}
+
+/* Its place is freed by itself when the table says how it ended; else by the scheduler, if there is one, which finds out. */
 static void
 worker_gone(int code, Datum argument)
 {
@@ -378,13 +389,11 @@ worker_gone(int code, Datum argument)
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	database = find_database(run->database);
-	if (database == NULL || database->scheduler == NULL)
+	run->state = KPX_RUN_ENDED;
+	if (told || database == NULL || database->scheduler == NULL)
 		run->run = 0;
-	else
-	{
-		run->state = KPX_RUN_ENDED;
+	if (database)
 		wake(database->scheduler);
-	}
 	LWLockRelease(lock);
 }
 

@@ -16,6 +16,7 @@
 #include "storage/proc.h"
 #include "postmaster/interrupt.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -32,6 +33,9 @@ take_job(const KpxWorkerOrder *order, MemoryContext context)
 	StartTransactionCommand();
 	MemoryContextSwitchTo(context);
 	job = kpx_job_load(order->job);
+	/* Numbers start again when the extension is dropped and created. */
+	if (job && get_role_oid(job->owner, true) != order->role)
+		job = NULL;
 	kpx_run_set_pid(order->run, MyProcPid);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
@@ -102,6 +106,7 @@ finish(const KpxWorkerOrder *order, const KpxOutcome *outcome, bool due)
 			kpx_run_forget(order->run);
 	}
 	CommitTransactionCommand();
+	kpx_run_told();
 }
 
 /* When max_runtime is over, the server cancels the statement as statement_timeout does. */
@@ -146,6 +151,7 @@ kpx_worker_main(Datum argument)
 	run_task(job, order.requested, context, &outcome, &due);
 	timed_out = outcome.sqlstate && job->max_runtime > 0 && !get_timeout_active(STATEMENT_TIMEOUT);
 	disable_all_timeouts(false);
+	QueryCancelPending = false; /* one that came when all was done; after the timeouts, as the server does */
 	if (timed_out && strcmp(outcome.status, "cancelled") == 0)
 	{
 		outcome.status = "failed";

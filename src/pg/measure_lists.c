@@ -113,7 +113,7 @@ kpx_measure_lists(KpxRegistry *registry, KpxModule *module, KpxModel *model, int
 	{
 		int n = Min(USERS_A_QUERY, sample.best.n - begin);
 		MemoryContext old = MemoryContextSwitchTo(context);
-		KpxHistory *histories = kpx_history_read(registry, model, NULL, ids + begin, n, sample.kind);
+		KpxHistory *histories = kpx_history_read(registry, model, NULL, ids + begin, n, sample.kind, KPX_FOR_ANSWERS);
 
 		for (int u = 0; u < n; u++)
 		{

@@ -477,6 +477,8 @@ kpx_add_user_attributes(PG_FUNCTION_ARGS)
 	KpxCatalog catalog;
 
 	PreventCommandIfReadOnly("kpx_add_user_attributes()");
+	/* Everybody who asks for a profile reads it as themselves: so it is for those who own all modules. */
+	kpx_require_all_modules(kpx_registry());
 	require_id_column(relation, user_id);
 	values[0] = name_value(GetUserNameFromId(GetUserId(), false), &null);
 	values[1] = ObjectIdGetDatum(relation);

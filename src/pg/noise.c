@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/array.h"
 
 #include "core/noise.h"
@@ -131,10 +132,22 @@ rule_counts(const char *name, int limit)
 	return counts;
 }
 
-/* Counts at most per_user of a user's items: which, a hash decides. */
+static uint64
+id_hash(const KpxIds *ids, uint64 at)
+{
+	KpxId id = kpx_ids_get(ids, at);
+
+	return ids->kind == KPX_ID_INT ? kpx_mix64((uint64) id.number) : hash_bytes_extended((const unsigned char *) id.bytes, (int) id.length, 0);
+}
+
+/*
+ * Counts at most per_user of a user's items: which, a hash of the ids decides. Of the ids, not of their
+ * places: those of everybody else would change with one user more, and so what they are counted for.
+ */
 static void
 count_user(const KpxData *data, uint32 user, int per_user, int64 *count)
 {
+	uint64 user_hash = id_hash(&data->user_ids, user);
 	uint64 begin = data->offset[user];
 	uint64 n = data->offset[user + 1] - begin;
 	uint64 *least = palloc(sizeof(uint64) * (size_t) per_user * 2);
@@ -143,7 +156,7 @@ count_user(const KpxData *data, uint32 user, int per_user, int64 *count)
 	for (uint64 j = 0; j < n; j++)
 	{
 		uint32 item = data->index[begin + j] & 0x7FFFFFFF;
-		uint64 hash = kpx_mix64(((uint64) user << 32) | item);
+		uint64 hash = kpx_mix64(user_hash ^ kpx_mix64(id_hash(&data->item_ids[0], item)));
 		int at = kept;
 
 		while (at > 0 && least[2 * (at - 1)] > hash)

@@ -276,7 +276,7 @@ answer_users(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId
 	{
 		int count = Min(USERS_A_QUERY, n - begin);
 		MemoryContext old = MemoryContextSwitchTo(batch);
-		KpxHistory *histories = kpx_history_read(q->registry, q->model, q->module, ids + begin, count, kind);
+		KpxHistory *histories = kpx_history_read(q->registry, q->model, q->module, ids + begin, count, kind, KPX_FOR_ANSWERS);
 
 		for (int u = 0; u < count; u += step)
 			answer_batch(fcinfo, q, histories + u, ids + begin + u, kind, users + begin + u, Min(step, count - u), scores);

@@ -121,6 +121,7 @@ kpx_recommendations(const char *module, int *n)
 	MemoryContext context = CurrentMemoryContext;
 	KpxCatalog catalog;
 	KpxRecommendation *all;
+	int kept = 0;
 
 	*n = 0;
 	kpx_catalog_begin(&catalog, false);
@@ -151,8 +152,16 @@ kpx_recommendations(const char *module, int *n)
 		*n += OidIsValid(r->owner);
 	}
 	kpx_catalog_end(&catalog);
+	/* One that is being dropped just now has no name any more. */
 	for (int i = 0; i < *n; i++)
-		all[i].rows_sql = kpx_qualified_name(all[i].rows);
+	{
+		all[kept] = all[i];
+		if (get_rel_name(all[i].rows) == NULL)
+			continue;
+		all[kept].rows_sql = kpx_qualified_name(all[i].rows);
+		kept++;
+	}
+	*n = kept;
 	return all;
 }
 

@@ -378,6 +378,13 @@ kpx_registry_generation(void)
 	return generation;
 }
 
+void
+kpx_require_all_modules(const KpxRegistry *registry)
+{
+	for (int m = 0; m < registry->n_modules; m++)
+		kpx_require_owner(registry->modules[m].owner, "module", registry->modules[m].name);
+}
+
 KpxModule *
 kpx_find_module_by_id(KpxRegistry *registry, int id)
 {

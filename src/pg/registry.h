@@ -121,6 +121,8 @@ extern void kpx_registry_keep(KpxRegistry *registry);
 
 /* Errors: 42704 naming those that exist. */
 extern KpxModule *kpx_find_module(KpxRegistry *registry, const char *name);
+/* 42501 unless the current user has the privileges of the owner of every module there is. */
+extern void kpx_require_all_modules(const KpxRegistry *registry);
 extern KpxModule *kpx_find_module_by_id(KpxRegistry *registry, int id);
 
 /* The module's kind of item id, from the item table's column. Errors: 42P01, 42703, 42804. */

@@ -241,7 +241,7 @@ kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind)
 {
 	KpxTaste taste = {.has_user = true, .user = user, .user_kind = kind};
 
-	taste.history = *kpx_history_read(q->registry, q->model, q->module, &user, 1, kind);
+	taste.history = *kpx_history_read(q->registry, q->model, q->module, &user, 1, kind, KPX_FOR_ANSWERS);
 	kpx_request_fold_in(q, &taste);
 	return taste;
 }

@@ -284,7 +284,7 @@ one_attributes(void *state, KpxId user, int first, int n, const KpxAttribute *at
 static void
 one_vector(KpxSegmentation *s, KpxId user, KpxIdKind kind, const KpxModule *target, float *raw)
 {
-	KpxHistory *history = kpx_history_read(kpx_registry(), s->model, target, &user, 1, kind);
+	KpxHistory *history = kpx_history_read(kpx_registry(), s->model, target, &user, 1, kind, KPX_FOR_ANSWERS);
 	KpxScratch scratch = {.context = CurrentMemoryContext};
 	uint32 kept = 0;
 

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 
 /* ------------------------------------------------------------ rights */
@@ -265,6 +266,28 @@ load_row(KpxRegistry *registry, const Row *row)
 	return s;
 }
 
+/*
+ * Unasked, only segments of one's own or of who owns all of their modules speak: reading others' as the caller
+ * would run whatever stands behind the modules that somebody put beside this one.
+ */
+static bool
+serves(KpxRegistry *registry, const Row *row)
+{
+	Oid owner = get_role_oid(row->owner, true);
+
+	if (owner == GetUserId())
+		return true;
+	for (int m = 0; m < row->n_modules; m++)
+	{
+		KpxModule *module = kpx_find_module_by_id(registry, row->modules[m]);
+		Oid of_module = module ? get_role_oid(module->owner, true) : InvalidOid;
+
+		if (module && !(OidIsValid(owner) && OidIsValid(of_module) && has_privs_of_role(owner, of_module)))
+			return false;
+	}
+	return true;
+}
+
 KpxSegmentation *
 kpx_segmentation_load(KpxRegistry *registry, const char *name, const KpxModule *module)
 {
@@ -273,6 +296,8 @@ kpx_segmentation_load(KpxRegistry *registry, const char *name, const KpxModule *
 
 	for (int i = 0; i < n; i++)
 	{
+		if (name == NULL && !serves(registry, &rows[i]))
+			continue;
 		if (kpx_may_use_segmentation(registry, rows[i].owner, rows[i].modules, rows[i].n_modules))
 			return load_row(registry, &rows[i]);
 		if (name)

@@ -74,7 +74,7 @@ compare_batch(Similar *s)
 	for (int u = 0; u < s->n; u++)
 		ids[u] = s->candidates[u].id;
 	if (s->x && s->n)
-		histories = kpx_history_read(s->registry, s->model, NULL, ids, s->n, s->kind);
+		histories = kpx_history_read(s->registry, s->model, NULL, ids, s->n, s->kind, KPX_FOR_ANSWERS);
 	for (int u = 0; u < s->n; u++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -134,7 +134,7 @@ fold_in_user(Similar *s)
 	s->scratch.context = CurrentMemoryContext;
 	if (s->kind != kpx_model_user_kind(s->registry, s->model))
 		return;
-	s->x = kpx_model_fold_in(s->model, kpx_history_read(s->registry, s->model, NULL, &s->user, 1, s->kind), &s->scratch);
+	s->x = kpx_model_fold_in(s->model, kpx_history_read(s->registry, s->model, NULL, &s->user, 1, s->kind, KPX_FOR_ANSWERS), &s->scratch);
 	s->norm = s->x ? sqrt(product(s, s->x, s->x)) : 0;
 	if (!(s->norm > 0))
 		s->x = NULL;

@@ -225,7 +225,7 @@ kpx_recommend_slate(PG_FUNCTION_ARGS)
 	if (r.log)
 	{
 		kpx_lock_user(r.user_id);
-		r.log = !kpx_is_forgotten(r.registry, r.user_id);
+		r.log = !kpx_is_forgotten(kpx_registry(), r.user_id); /* as it is once the lock is ours */
 	}
 	r.now = kpx_now();
 	kpx_slate_mix(&r);

@@ -179,7 +179,7 @@ find_users(Update *u, size_t ld)
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 i = 0; i < n; i++)
 			id[i] = kpx_ids_get(&ids, begin + i);
-		memcpy(u->histories + begin, kpx_history_read(u->r.registry, model, NULL, id, (int) n, kind), sizeof(KpxHistory) * n);
+		memcpy(u->histories + begin, kpx_history_read(u->r.registry, model, NULL, id, (int) n, kind, KPX_FOR_TRAINING), sizeof(KpxHistory) * n);
 	}
 }
 

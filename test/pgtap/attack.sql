@@ -2,7 +2,7 @@
 -- whether any of their code ever ran.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(42);
+SELECT plan(43);
 \ir fixture.psql
 DO $$DECLARE f regprocedure; BEGIN
 	-- as CREATE EXTENSION leaves it: the fixture gives more
@@ -54,6 +54,7 @@ CREATE TEMP TABLE ours AS SELECT c.oid::regclass AS name, c.relkind FROM pg_clas
 GRANT SELECT ON ours TO PUBLIC;
 SELECT cmp_ok((SELECT count(*) FROM ours), '>', 40::bigint, 'there are tables to attack');
 SET ROLE tap_admin;
+SELECT throws_like($$SELECT kpx_add_user_attributes('pg_catalog.pg_class', 'oid')$$, 'must be owner of module %', 'attributes, which everybody reads as themselves, are registered by who owns all modules');
 SELECT is_empty($$SELECT name FROM ours WHERE relkind <> 'S' AND left(app.error(format('SELECT FROM %s', name)), 5) <> '42501'$$, 'nobody reads them');
 SELECT is_empty($$SELECT name FROM ours WHERE relkind <> 'S' AND left(app.error(format('INSERT INTO %s DEFAULT VALUES', name)), 5) <> '42501'$$, 'writes them');
 SELECT is_empty($$SELECT name FROM ours WHERE relkind <> 'S' AND left(app.error(format('DELETE FROM %s', name)), 5) <> '42501'$$, 'deletes from them');

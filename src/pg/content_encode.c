@@ -7,22 +7,12 @@
  * Embeddings: centred, reduced when they are long. Then fused (core/fuse.h).
  * Old and new items are encoded by the same code: vectors are rows times what was learned.
  */
-#include "content_encode.h"
+#include "content_parts.h"
 
-#include <math.h>
-
-#include "core/coherence.h"
-#include "core/rng.h"
 #include "core/svd.h"
 #include "core/tokens.h"
-#include "idmap.h"
-
-#define MAX_ATTRIBUTE_VALUES 100000
-#define COHERENCE_FACTORS 64
 
 const char *const kpx_weightings[] = {"tfidf", "bm25", NULL};
-
-/* ------------------------------------------------------------ parameters */
 
 static void
 bad_json(const char *key, const char *expected)
@@ -116,373 +106,6 @@ take_weights(KpxEncoder *e, Jsonb *json)
 	}
 }
 
-/* ------------------------------------------------------------ sparse rows */
-
-static KpxSparse
-new_sparse(size_t rows, size_t cols, size_t entries)
-{
-	kpx_check_budget(entries * 8 + rows * 8, "encoding the items' content");
-	return (KpxSparse){rows, cols, kpx_alloc(CurrentMemoryContext, rows + 1, sizeof(uint64)),
-					   kpx_alloc(CurrentMemoryContext, Max(entries, 1), sizeof(uint32)),
-					   kpx_alloc(CurrentMemoryContext, Max(entries, 1), sizeof(float))};
-}
-
-static void
-free_sparse(KpxSparse *a)
-{
-	pfree(a->offset);
-	pfree(a->index);
-	pfree(a->value);
-}
-
-/* Largest number of terms of an item. */
-static uint32
-longest(const KpxTerms *terms, uint32 items)
-{
-	uint32 most = 0;
-
-	for (uint32 i = 0; i < items; i++)
-		most = Max(most, terms->length[i]);
-	return most;
-}
-
-/* Weighted terms of one item; returns how many. count: scratch. */
-static size_t
-weigh_text(const KpxEncoder *e, const KpxTerms *terms, uint32 item, uint32 *count, uint32 *index, float *value)
-{
-	for (uint32 t = 0; t < terms->length[item]; t++)
-		count[t] = (uint32) terms->value[terms->begin[item] + t];
-	return kpx_weigh_terms(&e->text.vocabulary, e->weighting, terms->term + terms->begin[item], count, terms->length[item],
-						   index, value);
-}
-
-static KpxSparse
-text_rows(const KpxEncoder *e, const KpxTerms *terms, uint32 items)
-{
-	KpxSparse a = new_sparse(items, e->text.vocabulary.n, terms->n);
-	uint32 *count = kpx_alloc(CurrentMemoryContext, Max(longest(terms, items), 1), sizeof(uint32));
-	uint64 n = 0;
-
-	for (uint32 i = 0; i < items; i++)
-	{
-		if (i % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
-		a.offset[i] = n;
-		n += weigh_text(e, terms, i, count, a.index + n, a.value + n);
-	}
-	a.offset[items] = n;
-	pfree(count);
-	return a;
-}
-
-/* Distinct terms and the documents each is in, in order. */
-static void
-count_documents(const KpxTerms *terms, uint32 items, KpxVocabulary *v)
-{
-	KpxIdMap *map = kpx_idmap_create(CurrentMemoryContext, KPX_ID_INT);
-	uint32 *df = NULL;
-	size_t size = 0;
-	uint32 *position;
-	KpxIds sorted;
-
-	for (uint32 i = 0; i < items; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		for (uint32 t = 0; t < terms->length[i]; t++)
-		{
-			uint32 index = kpx_idmap_add(map, (KpxId){(int64) terms->term[terms->begin[i] + t], NULL, 0});
-
-			if (index >= size)
-			{
-				size_t bigger = Max(4096, size * 2);
-				uint32 *copy = kpx_alloc(CurrentMemoryContext, bigger, sizeof(uint32));
-
-				memset(copy, 0, bigger * sizeof(uint32));
-				if (size)
-				{
-					memcpy(copy, df, size * sizeof(uint32));
-					pfree(df);
-				}
-				df = copy;
-				size = bigger;
-			}
-			df[index]++;
-			v->mean_length += terms->value[terms->begin[i] + t];
-		}
-		v->documents += terms->length[i] > 0;
-	}
-	v->mean_length = v->documents ? v->mean_length / v->documents : 0;
-	v->n = kpx_idmap_count(map);
-	sorted = kpx_idmap_sorted(map, CurrentMemoryContext, &position);
-	v->term = (uint64 *) sorted.numbers;
-	v->df = kpx_alloc(CurrentMemoryContext, Max(v->n, 1), sizeof(uint32));
-	for (size_t i = 0; i < v->n; i++)
-		v->df[position[i]] = df[i];
-	kpx_idmap_free(map);
-}
-
-/* An exact vocabulary to one of so many columns: documents are added up. */
-static void
-hash_vocabulary(KpxVocabulary *v, size_t columns)
-{
-	uint32 *df = kpx_alloc(CurrentMemoryContext, columns, sizeof(uint32));
-
-	memset(df, 0, columns * sizeof(uint32));
-	for (size_t i = 0; i < v->n; i++)
-		df[v->term[i] % columns] = (uint32) Min((uint64) df[v->term[i] % columns] + v->df[i], v->documents);
-	v->n = columns;
-	v->term = NULL;
-	v->df = df;
-}
-
-/* ------------------------------------------------------------ reduction */
-
-/* Runs the SVD; its arrays are left to the caller. */
-static void
-decompose(const KpxSparse *a, int rank, int64 seed, KpxSvd *svd)
-{
-	size_t ld;
-	KpxStatus status;
-
-	*svd = (KpxSvd){.a = a, .rank = rank, .sketch = kpx_svd_sketch(a, rank), .power = KPX_SVD_POWER, .seed = (uint64) seed};
-	ld = kpx_ld(svd->sketch);
-	kpx_check_budget((a->rows + a->cols) * ld * sizeof(float) + kpx_svd_workspace_size(svd->sketch), "encoding the items' content");
-	svd->left = kpx_alloc_aligned(CurrentMemoryContext, a->rows * ld, sizeof(float));
-	svd->right = kpx_alloc_aligned(CurrentMemoryContext, a->cols * ld, sizeof(float));
-	svd->singular = kpx_alloc_aligned(CurrentMemoryContext, ld, sizeof(float));
-	svd->workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_svd_workspace_size(svd->sketch), 1);
-	(void) kpx_svd_begin(svd);
-	while ((status = kpx_svd_step(svd)) == KPX_MORE)
-		CHECK_FOR_INTERRUPTS();
-	if (status != KPX_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the items' content holds numbers that are too extreme")));
-}
-
-/* right (cols x *rank) of a, columns scaled by (singular / largest)^(smoothing - 1). */
-static float *
-reduce(const KpxSparse *a, int *rank, double smoothing, int64 seed)
-{
-	MemoryContext result = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(result, "kpxrec svd", ALLOCSET_DEFAULT_SIZES);
-	float *right;
-	KpxSvd svd;
-	int kept = 0;
-
-	MemoryContextSwitchTo(work);
-	decompose(a, *rank, seed, &svd);
-	while (kept < Min(*rank, svd.sketch) && svd.singular[kept] > 1e-5f * svd.singular[0])
-		kept++;
-	right = kpx_alloc(result, Max(a->cols * kept, 1), sizeof(float));
-	for (size_t c = 0; c < a->cols; c++)
-		for (int k = 0; k < kept; k++)
-			right[c * kept + k] = svd.right[c * kpx_ld(svd.sketch) + k] *
-								  (float) pow(svd.singular[k] / svd.singular[0], smoothing - 1);
-	MemoryContextSwitchTo(result);
-	MemoryContextDelete(work);
-	*rank = kept;
-	return right;
-}
-
-/* Weights of the terms by how coherent their documents are. */
-static void
-weigh_by_coherence(KpxEncoder *e, const KpxSparse *a, double exponent, int64 seed)
-{
-	MemoryContext result = CurrentMemoryContext;
-	MemoryContext work = AllocSetContextCreate(result, "kpxrec coherence", ALLOCSET_DEFAULT_SIZES);
-	float *weight = kpx_alloc(result, a->cols, sizeof(float));
-	float *sum;
-	uint32 *n;
-	KpxSvd svd;
-	int rank;
-
-	MemoryContextSwitchTo(work);
-	decompose(a, COHERENCE_FACTORS, seed, &svd);
-	rank = Min(svd.rank, svd.sketch);
-	sum = kpx_alloc_aligned(work, (a->cols + 1) * kpx_ld(rank), sizeof(float));
-	n = kpx_alloc_aligned(work, a->cols + 1, sizeof(uint32));
-	for (size_t i = 0; i < a->rows; i += 128)
-	{
-		CHECK_FOR_INTERRUPTS();
-		kpx_coherence_add(a, i, Min(i + 128, a->rows), svd.left, svd.right, kpx_ld(svd.sketch), rank, sum, n);
-	}
-	kpx_coherence_weights(sum, n, a->cols, rank, exponent, weight);
-	e->text.vocabulary.weight = weight;
-	MemoryContextSwitchTo(result);
-	MemoryContextDelete(work);
-}
-
-static void
-fit_text(KpxEncoder *e, const KpxContent *content, const KpxParams *params)
-{
-	KpxVocabulary *v = &e->text.vocabulary;
-	size_t hashed = (size_t) kpx_param(params, "hashed_terms");
-	KpxSparse a;
-
-	if (content->text.n == 0)
-		return;
-	count_documents(&content->text, content->items, v);
-	if (hashed > 0)
-		hash_vocabulary(v, hashed);
-	else
-		v->n = kpx_vocabulary_select(v->term, v->df, v->n, v->documents < 100 ? 1 : (uint32) kpx_param(params, "min_documents"),
-									 (size_t) kpx_param(params, "max_terms"));
-	if (v->n == 0)
-		return;
-	a = text_rows(e, &content->text, content->items);
-	if (kpx_param(params, "coherence") > 0)
-	{
-		weigh_by_coherence(e, &a, kpx_param(params, "coherence"), params->seed);
-		free_sparse(&a);
-		a = text_rows(e, &content->text, content->items);
-	}
-	e->text.rank = (int) kpx_param(params, "text_factors");
-	e->text.right = reduce(&a, &e->text.rank, kpx_param(params, "smoothing"), params->seed);
-	free_sparse(&a);
-}
-
-/* ------------------------------------------------------------ attributes */
-
-static int
-compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *) a;
-	double y = *(const double *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void
-fit_knots(KpxEncoder *e, const KpxContent *content)
-{
-	e->n_knots = content->n_numbers;
-	e->knots = palloc0(sizeof(KpxKnots) * Max(e->n_knots, 1));
-	for (int c = 0; c < content->n_numbers; c++)
-	{
-		/* A sample is enough for quantiles. */
-		uint32 step = Max(1, content->items / 100000);
-		double *known = kpx_alloc(CurrentMemoryContext, Max(content->items / step + 1, 1), sizeof(double));
-		size_t n = 0;
-
-		for (uint32 i = 0; i < content->items; i += step)
-			if (!isnan(content->numbers[c].value[i]))
-				known[n++] = content->numbers[c].value[i];
-		if (n > 1)
-			qsort(known, n, sizeof(double), compare_doubles);
-		e->knots[c].name = pstrdup(content->numbers[c].name);
-		e->knots[c].n = kpx_quantile_knots(known, n, e->knots[c].knot);
-		pfree(known);
-	}
-}
-
-/* The item's categories and numbers as terms and values; returns how many. */
-static size_t
-attribute_terms(const KpxEncoder *e, const KpxContent *content, uint32 item, uint64 *term, float *value)
-{
-	const KpxTerms *terms = &content->attributes;
-	size_t n = 0;
-
-	for (; n < terms->length[item]; n++)
-	{
-		term[n] = terms->term[terms->begin[item] + n];
-		value[n] = terms->value[terms->begin[item] + n];
-	}
-	for (int c = 0; c < content->n_numbers; c++)
-	{
-		double x = content->numbers[c].value[item];
-		const KpxKnots *knots = NULL;
-		float point[2];
-
-		for (int k = 0; k < e->n_knots && knots == NULL; k++)
-			if (strcmp(e->knots[k].name, content->numbers[c].name) == 0)
-				knots = &e->knots[k];
-		if (knots == NULL || isnan(x) || knots->n < 2)
-			continue;
-		kpx_rank_point(knots->knot, knots->n, x, point);
-		for (int k = 0; k < 2; k++)
-		{
-			term[n] = kpx_term_hash(kpx_term_hash(2, knots->name, strlen(knots->name)), (const char *) &k, sizeof(k));
-			value[n++] = point[k];
-		}
-	}
-	return n;
-}
-
-/* Known terms to columns, in order; length 1. */
-static size_t
-attribute_row(const KpxVocabulary *v, const uint64 *term, const float *value, size_t n, uint32 *index, float *to)
-{
-	size_t kept = 0;
-	double norm = 0;
-
-	for (size_t i = 0; i < n; i++)
-	{
-		int64 column = kpx_vocabulary_find(v, term[i]);
-
-		if (column < 0)
-			continue;
-		index[kept] = (uint32) column;
-		to[kept++] = value[i];
-		norm += (double) value[i] * value[i];
-	}
-	for (size_t i = 0; i < kept && norm > 0; i++)
-		to[i] = (float) (to[i] / sqrt(norm));
-	return kept;
-}
-
-static void
-fit_attributes(KpxEncoder *e, const KpxContent *content, const KpxParams *params)
-{
-	KpxTerms all = {0};
-	size_t most = longest(&content->attributes, content->items) + 2 * (size_t) content->n_numbers;
-	size_t size = content->attributes.n + 2 * (size_t) content->n_numbers * content->items;
-	KpxBag *bag = &e->attributes;
-	KpxSparse a;
-	uint64 n = 0;
-
-	fit_knots(e, content);
-	if (size == 0)
-		return;
-	kpx_check_budget(size * 12, "encoding the items' attributes");
-	all.term = kpx_alloc(CurrentMemoryContext, size + most, sizeof(uint64));
-	all.value = kpx_alloc(CurrentMemoryContext, size + most, sizeof(float));
-	all.begin = kpx_alloc(CurrentMemoryContext, content->items, sizeof(uint64));
-	all.length = kpx_alloc(CurrentMemoryContext, content->items, sizeof(uint32));
-	for (uint32 i = 0; i < content->items; i++)
-	{
-		all.begin[i] = all.n;
-		all.length[i] = (uint32) attribute_terms(e, content, i, all.term + all.n, all.value + all.n);
-		all.n += all.length[i];
-	}
-	count_documents(&all, content->items, &bag->vocabulary);
-	bag->vocabulary.n = kpx_vocabulary_select(bag->vocabulary.term, bag->vocabulary.df, bag->vocabulary.n, 1, MAX_ATTRIBUTE_VALUES);
-	if (bag->vocabulary.n == 0)
-		return;
-	bag->rank = (int) kpx_param(params, "attribute_factors");
-	if (bag->vocabulary.n <= (size_t) bag->rank)
-	{
-		/* one-hot as it is */
-		bag->rank = (int) bag->vocabulary.n;
-		bag->right = kpx_alloc(CurrentMemoryContext, (size_t) bag->rank * bag->rank, sizeof(float));
-		for (int i = 0; i < bag->rank * bag->rank; i++)
-			bag->right[i] = i % (bag->rank + 1) == 0;
-		return;
-	}
-	a = new_sparse(content->items, bag->vocabulary.n, all.n);
-	for (uint32 i = 0; i < content->items; i++)
-	{
-		if (i % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
-		a.offset[i] = n;
-		n += attribute_row(&bag->vocabulary, all.term + all.begin[i], all.value + all.begin[i], all.length[i], a.index + n, a.value + n);
-	}
-	a.offset[content->items] = n;
-	bag->right = reduce(&a, &bag->rank, 1, params->seed);
-	free_sparse(&a);
-}
-
-/* ------------------------------------------------------------ embeddings */
-
 static void
 fit_projection(KpxProjection *p, const KpxEmbeddings *e, int factors, int64 seed)
 {
@@ -500,7 +123,7 @@ fit_projection(KpxProjection *p, const KpxEmbeddings *e, int factors, int64 seed
 	pfree(mean);
 	if (e->d <= (uint32) factors)
 		return;
-	a = new_sparse(e->n, e->d, e->n * e->d);
+	a = kpx_sparse_new(e->n, e->d, e->n * e->d);
 	for (size_t i = 0; i < e->n; i++)
 	{
 		float *x = a.value + i * e->d;
@@ -514,11 +137,9 @@ fit_projection(KpxProjection *p, const KpxEmbeddings *e, int factors, int64 seed
 			a.index[i * e->d + k] = k;
 	}
 	a.offset[e->n] = e->n * e->d;
-	p->right = reduce(&a, &p->rank, 1, seed);
-	free_sparse(&a);
+	p->right = kpx_reduce(&a, &p->rank, 1, seed);
+	kpx_sparse_free(&a);
 }
-
-/* ------------------------------------------------------------ the encoder */
 
 int
 kpx_encoder_dim(const KpxEncoder *e)
@@ -548,8 +169,8 @@ kpx_encoder_fit(const KpxContent *content, const KpxParams *params, const KpxSto
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a model can have embeddings of at most %d names, found %d", KPX_MAX_MODALITIES - 2, content->n_embeddings)));
-	fit_text(e, content, params);
-	fit_attributes(e, content, params);
+	kpx_text_fit(e, content, params);
+	kpx_attributes_fit(e, content, params);
 	e->projections = palloc0(sizeof(KpxProjection) * Max(content->n_embeddings, 1));
 	for (int c = 0; c < content->n_embeddings; c++)
 		fit_projection(&e->projections[c], &content->embeddings[c], (int) kpx_param(params, "embedding_factors"), params->seed);
@@ -614,7 +235,7 @@ kpx_encoder_apply(const KpxEncoder *e, const KpxContent *content, float *vectors
 {
 	int dim = kpx_encoder_dim(e);
 	size_t ld = kpx_ld(dim);
-	size_t most = Max(longest(&content->text, content->items), longest(&content->attributes, content->items)) +
+	size_t most = Max(kpx_longest(&content->text, content->items), kpx_longest(&content->attributes, content->items)) +
 				  2 * (size_t) content->n_numbers + 1;
 	uint64 *term = kpx_alloc(CurrentMemoryContext, most, sizeof(uint64));
 	uint32 *count = kpx_alloc(CurrentMemoryContext, most, sizeof(uint32));
@@ -637,11 +258,11 @@ kpx_encoder_apply(const KpxEncoder *e, const KpxContent *content, float *vectors
 		CHECK_FOR_INTERRUPTS();
 		if (e->text.rank && content->text.length[i])
 		{
-			n = weigh_text(e, &content->text, i, count, index, value);
+			n = kpx_text_weigh(e, &content->text, i, count, index, value);
 			project(e->text.right, e->text.rank, index, value, n, scratch, x + e->begin[0]);
 		}
-		n = e->attributes.rank ? attribute_terms(e, content, i, term, weight) : 0;
-		n = n ? attribute_row(&e->attributes.vocabulary, term, weight, n, index, value) : 0;
+		n = e->attributes.rank ? kpx_attribute_terms(e, content, i, term, weight) : 0;
+		n = n ? kpx_attribute_row(&e->attributes.vocabulary, term, weight, n, index, value) : 0;
 		if (n)
 			project(e->attributes.right, e->attributes.rank, index, value, n, scratch, x + e->begin[1]);
 		for (int p = 0; p < e->n_projections; p++)

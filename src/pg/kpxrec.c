@@ -15,6 +15,7 @@
 #include "catalog/pg_namespace.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
+#include "port/pg_crc32c.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -263,6 +264,22 @@ kpx_alloc_aligned(MemoryContext context, size_t n, size_t size)
 	memory = kpx_alloc(context, bytes, 1);
 	memset(memory, 0, bytes);
 	return (void *) TYPEALIGN(64, memory);
+}
+
+uint32
+kpx_crc(const void *header, size_t header_bytes, size_t crc_at, const void *behind, size_t bytes)
+{
+	static const char zero[sizeof(uint32)] = {0};
+	size_t rest = crc_at + sizeof(zero);
+	pg_crc32c crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, header, crc_at);
+	COMP_CRC32C(crc, zero, sizeof(zero));
+	COMP_CRC32C(crc, (const char *) header + rest, header_bytes - rest);
+	COMP_CRC32C(crc, behind, bytes);
+	FIN_CRC32C(crc);
+	return crc;
 }
 
 size_t

@@ -53,6 +53,9 @@ extern void *kpx_alloc(MemoryContext context, size_t n, size_t size);
 /* The same, aligned to 64 bytes and zeroed; freed with its context only. */
 extern void *kpx_alloc_aligned(MemoryContext context, size_t n, size_t size);
 
+/* CRC-32C of a header, the 4 bytes at its crc_at taken as zero, and of the bytes behind it. */
+extern uint32 kpx_crc(const void *header, size_t header_bytes, size_t crc_at, const void *behind, size_t bytes);
+
 /* Raises when BLAS does not work on this CPU. */
 extern void kpx_require_blas(void);
 

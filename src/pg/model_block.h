@@ -7,10 +7,18 @@
 
 #include "model.h"
 
+#include "core/model.h"
+
 /* Reads a model into a memory context of its own; NULL when there is none of this id. */
 extern KpxModel *kpx_model_load(int64 id);
 
 /* Reads all that is stored of a model, and forgets it. Errors: XX001, 0A000, 53200, as answers from it would. */
 extern void kpx_model_verify(int64 id);
+
+/* Checksum of a block as its header's crc has it; payload: header->payload_bytes. */
+extern uint32 kpx_block_crc(const KpxBlockHeader *header, const void *payload);
+
+/* The array of the popularity of the module at position. */
+extern KpxArray kpx_popularity_array(const KpxModel *model, int position);
 
 #endif /* KPX_MODEL_BLOCK_H */

@@ -12,7 +12,6 @@
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "port/pg_crc32c.h"
 #include "utils/jsonb.h"
 
 #include "core/transfer.h"
@@ -25,15 +24,7 @@
 static uint32
 package_crc(const KpxPackageHeader *header, const char *behind, size_t bytes)
 {
-	KpxPackageHeader zeroed = *header;
-	pg_crc32c crc;
-
-	zeroed.crc = 0;
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, &zeroed, sizeof(zeroed));
-	COMP_CRC32C(crc, behind, bytes);
-	FIN_CRC32C(crc);
-	return crc;
+	return kpx_crc(header, sizeof(*header), offsetof(KpxPackageHeader, crc), behind, bytes);
 }
 
 /* ------------------------------------------------------------ export */

@@ -4,14 +4,15 @@
 #   make install    install it there
 #   make demo       everything from nothing: a generated platform, trained and shown
 #   make check      all tests on throw-away servers
+#   make fuzz       random bytes to every parser of src/core, FUZZ_SECONDS=60 each
 #   make bench      timings, see docs/performance.md
 #   make lint       format and static checks; make format mends the format
 
-EXTVERSION = 0.2.0
+EXTVERSION = 0.1.0
 PG_CONFIG ?= pg_config
-SCRIPT_TARGETS = demo check bench lint
+SCRIPT_TARGETS = demo check fuzz bench lint
 
-# demo, check, bench and lint install what is missing before anything else, so they must
+# demo, check, fuzz, bench and lint install what is missing before anything else, so they must
 # not need pg_config: test/run does the rest, calling make again.
 ifneq ($(filter $(SCRIPT_TARGETS) format,$(MAKECMDGOALS)),)
 
@@ -19,7 +20,7 @@ ifneq ($(filter $(SCRIPT_TARGETS) format,$(MAKECMDGOALS)),)
 $(SCRIPT_TARGETS):
 	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' DATA='$(DATA)' test/run.sh $@
 format:
-	clang-format -i src/core/*.[ch] src/pg/*.[ch] test/core/*.[ch]
+	clang-format -i src/core/*.[ch] src/pg/*.[ch] test/core/*.[ch] test/fuzz/*.[ch]
 
 else
 
@@ -27,10 +28,8 @@ MODULE_big = kpxrec
 CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
 OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 EXTENSION = kpxrec
-SCRIPT = sql/kpxrec--$(EXTVERSION).sql
-# Released scripts do not change any more; what leads from one to the next does until it is released.
-DATA = $(SCRIPT) sql/kpxrec--0.1.0.sql sql/kpxrec--0.1.0--0.2.0.sql
-EXTRA_CLEAN = $(SCRIPT) regression.diffs .built-for
+DATA = sql/kpxrec--$(EXTVERSION).sql
+EXTRA_CLEAN = sql/kpxrec--$(EXTVERSION).sql regression.diffs .built-for
 
 # OpenBLAS: the serial build, linked statically with hidden symbols. The pthread build
 # starts threads inside the backend as soon as it is loaded, with signals unblocked; all
@@ -49,8 +48,8 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 override with_llvm = no
 
-all: $(SCRIPT)
-$(SCRIPT): $(sort $(wildcard sql/[0-9]*.sql))
+all: sql/kpxrec--$(EXTVERSION).sql
+sql/kpxrec--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION kpxrec" to load this file. \quit'; cat $^; } > $@
 
 # Headers have no dependency lists of their own: rebuild when any changed, and when the

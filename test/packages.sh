@@ -72,6 +72,14 @@ missing_packages() {
 		need_program cppcheck cppcheck
 		return
 	fi
+	if [ "$task" = fuzz ]; then
+		need_program gcc gcc
+		need_program clang clang
+		[ -f "$BLAS_LIBRARY" ] && [ -f "$BLAS_INCLUDE/cblas.h" ] || NEED="$NEED libopenblas-serial-dev"
+		command -v clang >/dev/null && ls "$(clang -print-runtime-dir)"/libclang_rt.fuzzer*.a >/dev/null 2>&1 ||
+			NEED="$NEED libclang-rt-$(clang -dumpversion 2>/dev/null | cut -d. -f1)-dev"
+		return
+	fi
 	share=/usr/share/postgresql/$VERSION include=/usr/include/postgresql/$VERSION/server bin=/usr/lib/postgresql/$VERSION/bin
 	if [ -x "$PG_CONFIG" ]; then
 		share=$("$PG_CONFIG" --sharedir) include=$("$PG_CONFIG" --includedir-server) bin=$("$PG_CONFIG" --bindir)
@@ -147,7 +155,7 @@ install_wanted() {
 }
 
 ensure_packages() {
-	[ "$task" = lint ] || choose_server
+	[[ $task = @(lint|fuzz) ]] || choose_server
 	missing_packages
 	if [ -n "$NEED" ]; then
 		install_packages

@@ -165,10 +165,10 @@ kpx_encoder_fit(const KpxContent *content, const KpxParams *params, const KpxSto
 
 	e->weighting = (int) kpx_param(params, "weighting");
 	e->stop = *stop;
-	if (content->n_embeddings > KPX_MAX_MODALITIES - 2)
+	if (content->n_embeddings > KPX_MAX_EMBEDDINGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a model can have embeddings of at most %d names, found %d", KPX_MAX_MODALITIES - 2, content->n_embeddings)));
+				 errmsg("a model can have embeddings of at most %d names, found %d", KPX_MAX_EMBEDDINGS, content->n_embeddings)));
 	kpx_text_fit(e, content, params);
 	kpx_attributes_fit(e, content, params);
 	e->projections = palloc0(sizeof(KpxProjection) * Max(content->n_embeddings, 1));

@@ -8,8 +8,7 @@
 #include "content_read.h"
 #include "params.h"
 
-#include "core/fuse.h"
-#include "core/tfidf.h"
+#include "core/encoder.h"
 
 /* Sparse rows over a vocabulary to rank numbers: row . right. */
 typedef struct KpxBag
@@ -34,8 +33,6 @@ typedef struct KpxProjection
 	float *mean; /* d */
 	float *right; /* d x rank, or NULL: rank = d and nothing is projected */
 } KpxProjection;
-
-#define KPX_MAX_MODALITIES 18 /* text, attributes, and embeddings of at most 16 names */
 
 typedef struct KpxEncoder
 {

@@ -1,13 +1,8 @@
 /*
  * content_store.c
- *	  An encoder as bytes of a model, and back.
- *
- * A version, then fields one after the other, arrays behind their length; the block around
- * it has a checksum and says the byte order (core/model.h). The reader trusts no length.
+ *	  An encoder as bytes of a model (core/encoder.h), and back.
  */
 #include "content_encode.h"
-
-#define ENCODER_VERSION 1
 
 /* ------------------------------------------------------------ writing */
 
@@ -63,7 +58,7 @@ kpx_encoder_store(const KpxEncoder *e)
 	bytea *bytes;
 
 	initStringInfo(&to);
-	put_number(&to, ENCODER_VERSION);
+	put_number(&to, KPX_ENCODER_VERSION);
 	put_number(&to, (uint64) e->weighting);
 	put_number(&to, e->stop.builtin);
 	put_number(&to, e->stop.n);
@@ -100,103 +95,54 @@ kpx_encoder_store(const KpxEncoder *e)
 
 /* ------------------------------------------------------------ reading */
 
-typedef struct From
-{
-	const char *at;
-	size_t left;
-	bool good;
-} From;
-
-static void
-get(From *from, void *to, size_t bytes)
-{
-	if (!from->good || bytes > from->left)
-	{
-		from->good = false;
-		return;
-	}
-	memcpy(to, from->at, bytes);
-	from->at += bytes;
-	from->left -= bytes;
-}
-
-/* A number of at most this; 0 when it is not. */
-static uint64
-get_number(From *from, uint64 most)
-{
-	uint64 number = 0;
-
-	get(from, &number, sizeof(number));
-	if (number > most)
-		from->good = false;
-	return from->good ? number : 0;
-}
-
-/* n elements as they are; NULL when there are not that many bytes. */
+/* n elements, aligned. */
 static void *
-get_array(From *from, uint64 n, size_t size)
+copied(const char *from, uint64 n, size_t size)
 {
-	void *to;
+	return from ? memcpy(kpx_alloc(CurrentMemoryContext, Max(n, 1), size), from, n * size) : NULL;
+}
 
-	if (!from->good || n > from->left / size)
+static void
+load_bag(const KpxStoredBag *from, KpxBag *bag)
+{
+	bag->rank = from->rank;
+	bag->vocabulary = (KpxVocabulary){.n = from->n, .documents = from->documents, .mean_length = from->mean_length};
+	bag->vocabulary.term = copied(from->term, from->n, sizeof(uint64));
+	bag->vocabulary.df = copied(from->df, from->n, sizeof(uint32));
+	bag->vocabulary.weight = copied(from->weight, from->n, sizeof(float));
+	bag->right = copied(from->right, from->n * from->rank, sizeof(float));
+}
+
+static void
+load_knots(const KpxStoredEncoder *from, KpxEncoder *e)
+{
+	const char *at = from->knots;
+
+	e->n_knots = (int) from->n_knots;
+	e->knots = kpx_alloc(CurrentMemoryContext, Max(e->n_knots, 1), sizeof(KpxKnots));
+	for (int k = 0; k < e->n_knots; k++)
 	{
-		from->good = false;
-		return NULL;
+		KpxStoredKnots knots;
+
+		at = kpx_encoder_knots(at, &knots);
+		e->knots[k].name = pnstrdup(knots.name, knots.name_bytes);
+		e->knots[k].n = knots.n;
+		memcpy(e->knots[k].knot, knots.knot, sizeof(knots.knot));
 	}
-	to = kpx_alloc(CurrentMemoryContext, Max(n, 1), size);
-	get(from, to, n * size);
-	return to;
-}
-
-static char *
-get_name(From *from)
-{
-	uint64 length = get_number(from, 4 * NAMEDATALEN);
-	char *name = palloc0(length + 1);
-
-	get(from, name, length);
-	return name;
 }
 
 static void
-get_bag(From *from, KpxBag *bag)
+load_projections(const KpxStoredEncoder *from, KpxEncoder *e)
 {
-	KpxVocabulary *v = &bag->vocabulary;
-	bool exact;
-	bool weighted;
-
-	bag->rank = (int) get_number(from, KPX_MAX_FACTORS);
-	if (bag->rank == 0)
-		return;
-	v->n = get_number(from, PG_UINT32_MAX);
-	exact = get_number(from, 1) != 0;
-	weighted = get_number(from, 1) != 0;
-	v->documents = get_number(from, PG_UINT32_MAX);
-	get(from, &v->mean_length, sizeof(double));
-	v->term = exact ? get_array(from, v->n, sizeof(uint64)) : NULL;
-	v->df = get_array(from, v->n, sizeof(uint32));
-	v->weight = weighted ? get_array(from, v->n, sizeof(float)) : NULL;
-	bag->right = get_array(from, v->n * bag->rank, sizeof(float));
-}
-
-static void
-get_projections(From *from, KpxEncoder *e)
-{
-	e->n_projections = (int) get_number(from, KPX_MAX_MODALITIES - 2);
+	e->n_projections = from->n_projections;
 	e->projections = palloc0(sizeof(KpxProjection) * Max(e->n_projections, 1));
 	for (int p = 0; p < e->n_projections; p++)
 	{
-		KpxProjection *projection = &e->projections[p];
-		bool projected;
+		const KpxStoredProjection *stored = &from->projection[p];
 
-		projection->name = get_name(from);
-		projection->d = (uint32) get_number(from, PG_INT32_MAX);
-		projection->rank = (int) get_number(from, KPX_MAX_FACTORS);
-		projected = get_number(from, 1) != 0;
-		if (!projected && projection->rank != (int) projection->d)
-			from->good = false;
-		projection->mean = get_array(from, projection->d, sizeof(float));
-		projection->right = projected ? get_array(from, (uint64) projection->d * projection->rank, sizeof(float)) : NULL;
+		e->projections[p] = (KpxProjection){pnstrdup(stored->name, stored->name_bytes), stored->d, stored->rank};
+		e->projections[p].mean = copied(stored->mean, stored->d, sizeof(float));
+		e->projections[p].right = copied(stored->right, (uint64) stored->d * stored->rank, sizeof(float));
 	}
 }
 
@@ -204,26 +150,17 @@ KpxEncoder *
 kpx_encoder_load(const char *bytes, size_t length)
 {
 	KpxEncoder *e = palloc0(sizeof(KpxEncoder));
-	From from = {bytes, length, true};
+	KpxStoredEncoder stored;
 
-	if (get_number(&from, ENCODER_VERSION) != ENCODER_VERSION)
+	if (kpx_encoder_open(bytes, length, &stored) != KPX_OK)
 		return NULL;
-	e->weighting = (int) get_number(&from, KPX_WEIGHT_BM25);
-	e->stop.builtin = get_number(&from, 1) != 0;
-	e->stop.n = (uint32) get_number(&from, PG_UINT32_MAX);
-	e->stop.term = get_array(&from, e->stop.n, sizeof(uint64));
-	get_bag(&from, &e->text);
-	get_bag(&from, &e->attributes);
-	e->n_knots = (int) get_number(&from, 100000);
-	e->knots = palloc0(sizeof(KpxKnots) * Max(e->n_knots, 1));
-	for (int k = 0; k < e->n_knots && from.good; k++)
-	{
-		e->knots[k].name = get_name(&from);
-		e->knots[k].n = (int) get_number(&from, KPX_KNOTS);
-		get(&from, e->knots[k].knot, sizeof(double) * KPX_KNOTS);
-	}
-	get_projections(&from, e);
+	e->weighting = stored.weighting;
+	e->stop = (KpxStopWords){stored.builtin_stop, stored.n_stop, copied(stored.stop, stored.n_stop, sizeof(uint64))};
+	load_bag(&stored.text, &e->text);
+	load_bag(&stored.attributes, &e->attributes);
+	load_knots(&stored, e);
+	load_projections(&stored, e);
 	kpx_encoder_lay_out(e);
-	get(&from, e->weight, sizeof(float) * e->n_modalities);
-	return from.good && from.left == 0 && kpx_encoder_dim(e) <= KPX_MAX_FACTORS ? e : NULL;
+	memcpy(e->weight, stored.weight, sizeof(float) * e->n_modalities);
+	return e;
 }

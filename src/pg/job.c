@@ -91,7 +91,7 @@ static void
 wake_if_preloaded(void)
 {
 	if (kpx_job_shared())
-		kpx_job_wake_at_commit(true);
+		kpx_job_wake_at_commit();
 }
 
 /* What a row says must make sense; then when it starts next. */

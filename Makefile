@@ -8,7 +8,7 @@
 #   make bench      timings, see docs/performance.md
 #   make lint       format and static checks; make format mends the format
 
-EXTVERSION = 0.1.0
+EXTVERSION = 0.2.0
 PG_CONFIG ?= pg_config
 SCRIPT_TARGETS = demo check fuzz bench lint
 
@@ -28,8 +28,10 @@ MODULE_big = kpxrec
 CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
 OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 EXTENSION = kpxrec
-DATA = sql/kpxrec--$(EXTVERSION).sql
-EXTRA_CLEAN = sql/kpxrec--$(EXTVERSION).sql regression.diffs .built-for
+SCRIPT = sql/kpxrec--$(EXTVERSION).sql
+# Released scripts do not change any more; what leads from one to the next does until it is released.
+DATA = $(SCRIPT) sql/kpxrec--0.1.0.sql sql/kpxrec--0.1.0--0.2.0.sql
+EXTRA_CLEAN = $(SCRIPT) regression.diffs .built-for
 
 # OpenBLAS: the serial build, linked statically with hidden symbols. The pthread build
 # starts threads inside the backend as soon as it is loaded, with signals unblocked; all
@@ -48,8 +50,8 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 override with_llvm = no
 
-all: sql/kpxrec--$(EXTVERSION).sql
-sql/kpxrec--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9]*.sql))
+all: $(SCRIPT)
+$(SCRIPT): $(sort $(wildcard sql/[0-9]*.sql))
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION kpxrec" to load this file. \quit'; cat $^; } > $@
 
 # Headers have no dependency lists of their own: rebuild when any changed, and when the

@@ -91,7 +91,7 @@ static void
 wake_if_preloaded(void)
 {
 	if (kpx_job_shared())
-		kpx_job_wake_at_commit();
+		kpx_job_wake_at_commit(true);
 }
 
 /* What a row says must make sense; then when it starts next. */

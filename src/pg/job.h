@@ -127,8 +127,8 @@ extern Jsonb *kpx_job_events(const KpxJob *job, bool *due);
 
 extern bool kpx_job_shared(void); /* false: not preloaded */
 
-/* The launcher looks at this database when the transaction commits. 53400 when too many databases have jobs. */
-extern void kpx_job_wake_at_commit(void);
+/* The launcher looks at this database when the transaction commits. When too many databases have jobs it does not; 53400 if it is required. */
+extern void kpx_job_wake_at_commit(bool required);
 
 /* Of the launcher: its latch; databases to start a scheduler for now, and when to look again (0 = when woken). */
 extern void kpx_launcher_attach(void);

@@ -47,12 +47,17 @@ static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only_tree, ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
 {
-	if (kpx_job_shared() && changes_extension(statement->utilityStmt) && may_change_extension())
+	bool changes = kpx_job_shared() && changes_extension(statement->utilityStmt) && may_change_extension();
+
+	if (changes)
 		kpx_runs_terminate();
 	if (previous_hook)
 		previous_hook(statement, query, read_only_tree, context, params, environment, receiver, completion);
 	else
 		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment, receiver, completion);
+	/* Of a version that was not the library's, no job ran, and no scheduler looks any more. */
+	if (changes)
+		kpx_job_wake_at_commit(false);
 }
 
 void

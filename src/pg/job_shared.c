@@ -161,7 +161,7 @@ transaction_ended(XactEvent event, void *arg)
 }
 
 void
-kpx_job_wake_at_commit(void)
+kpx_job_wake_at_commit(bool required)
 {
 	static bool registered = false;
 	bool claimed;
@@ -172,7 +172,7 @@ kpx_job_wake_at_commit(void)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	claimed = claim_database(MyDatabaseId) != NULL;
 	LWLockRelease(lock);
-	if (!claimed)
+	if (!claimed && required)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("%d databases of this server have jobs already, more cannot", DATABASES)));

@@ -182,12 +182,37 @@ kpx_catalog_end(KpxCatalog *catalog)
 	SetUserIdAndSecContext(catalog->user, catalog->security);
 }
 
+/* A new library comes before ALTER EXTENSION UPDATE is run: until then our tables may lack what it looks for. */
+static void
+hint_at_update(void *arg)
+{
+	int code = geterrcode();
+
+	if (code == ERRCODE_UNDEFINED_COLUMN || code == ERRCODE_UNDEFINED_TABLE || code == ERRCODE_UNDEFINED_FUNCTION)
+		errhint("The library of kpxrec is version %s. When the extension in this database is older (see kpx_version()), run ALTER EXTENSION kpxrec UPDATE.",
+				KPX_VERSION);
+}
+
+/* Around every statement on our tables. */
+static void
+push_hint(ErrorContextCallback *callback)
+{
+	callback->callback = hint_at_update;
+	callback->arg = NULL;
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
+}
+
 int
 kpx_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
 {
 	MemoryContext context = CurrentMemoryContext;
-	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
+	ErrorContextCallback callback;
+	int result;
 
+	push_hint(&callback);
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, 0);
+	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(context);
 	if (result < 0)
 		ereport(ERROR,
@@ -200,8 +225,10 @@ int
 kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
 {
 	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback callback;
 	int result;
 
+	push_hint(&callback);
 	if (*plan == NULL)
 	{
 		SPIPlanPtr made = SPI_prepare(sql, nargs, types);
@@ -213,6 +240,7 @@ kpx_catalog_execute_planned(SPIPlanPtr *plan, const char *sql, int nargs, Oid *t
 		*plan = made;
 	}
 	result = SPI_execute_plan(*plan, values, nulls, read_only, 0);
+	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(context);
 	if (result < 0)
 		ereport(ERROR,

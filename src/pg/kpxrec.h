@@ -16,7 +16,7 @@
 
 #include "core/matrix.h"
 
-#define KPX_VERSION "0.1.0"
+#define KPX_VERSION "0.2.0"
 
 /* Settings; documented in docs/reference.md. */
 extern int kpx_cache_size; /* kB */

@@ -153,7 +153,7 @@ size() {
 		5m) set -- 5m 200000 100000 5000000 ;;
 		*) echo "unknown size $1"; return 1 ;;
 	esac
-	$PSQL -v name="$1" -v users="$2" -v items="$3" -v events="$4" -f test/bench/generate.sql >/dev/null || return 1
+	$PSQL -v name="$1" -v users="$2" -v items="$3" -v events="$4" -f test/bench/generate.sql -f test/bench/lengths.sql >/dev/null || return 1
 	row "$1: distinct user-item pairs" "$($PSQL -c "SELECT sum(n) / 2 FROM bench.\"$1_lengths\"")" "$2 users, $3 items, $4 events"
 	ingest "$1" "$4"
 	training "$1"
@@ -174,6 +174,7 @@ echo "|---|---:|---|"
 [ -z "${UPDATE:-}" ] || { $PSQL -f test/bench/update.sql; cluster_stop; exit; }
 [ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
 limits || exit 1
+[ -z "${SCALE:-}" ] || { . test/bench/scale.sh; for s in $SCALE; do scale "$s" || exit 1; done; cluster_stop; exit; }
 . test/bench/rules.sh
 mining || exit 1
 for s in $SIZES; do

@@ -5,7 +5,7 @@
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE FUNCTION bench.uniform(n bigint, stream bigint) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT (hashint8extended(n, stream) & 9007199254740991) / 9007199254740992.0::float8 $$;
-CREATE TABLE bench.:"name" AS
+CREATE UNLOGGED TABLE bench.:"name" AS
 SELECT (bench.uniform(n, 1) * :users)::int % :users AS user_id,
 	power((power(:items::float8, :exponent) - 1) * bench.uniform(n, 2) + 1, 1 / (:exponent))::int % :items AS item_id,
 	timestamptz '2026-01-01 00:00+00' + (bench.uniform(n, 3) * 365) * interval '1 day' AS at
@@ -18,9 +18,3 @@ VACUUM ANALYZE;
 SELECT kpx_add_module(:'name', 'bench.' || :'item_table', 'id') \g /dev/null
 SELECT kpx_add_events(:'name', 'bench.' || :'name', 'purchase', 'user_id', 'item_id', occurred_at => 'at') \g /dev/null
 DROP FUNCTION bench.uniform;
--- interactions of every user and every item: what the work of an iteration is counted from
-\set length_table :name '_lengths'
-SET work_mem = '1GB';
-CREATE TABLE bench.:"length_table" AS
-WITH pairs AS MATERIALIZED (SELECT user_id, item_id FROM bench.:"name" GROUP BY 1, 2)
-SELECT count(*)::float8 AS n FROM pairs GROUP BY user_id UNION ALL SELECT count(*) FROM pairs GROUP BY item_id;

@@ -3,7 +3,8 @@
  *	  Implicit ALS: solving one side's factors exactly while the other is fixed.
  *
  * factor.h has the equations. Rows with fewer entries than factors are solved in
- * their dual form, the others by accumulating the normal equations block by block.
+ * their dual form, eight of the shortest at a time (factor_lanes.c), the others by
+ * accumulating the normal equations block by block.
  * Everything here works on one thread; ranges of rows are independent.
  */
 #include "factor.h"
@@ -14,6 +15,7 @@
 #include <cblas.h>
 
 #include "cholesky.h"
+#include "factor_lanes.h"
 #include "kernel.h"
 #include "rng.h"
 
@@ -40,6 +42,7 @@ typedef struct Workspace
 	float *system; /* ld x ld: I + SS' or I + S'S */
 	float *right; /* ld: S's */
 	float *v; /* ld */
+	void *lanes; /* of factor_lanes.c */
 } Workspace;
 
 static size_t
@@ -54,7 +57,8 @@ kpx_solve_workspace_size(int factors)
 	if (factors < 1 || factors > KPX_MAX_FACTORS)
 		return 0;
 	return sizeof(float) * (gathered_rows(factors) * (kpx_ld(factors) + 1) +
-							kpx_ld(factors) * (2 * kpx_ld(factors) + 3));
+							kpx_ld(factors) * (2 * kpx_ld(factors) + 3)) +
+		   kpx_lanes_workspace_size(factors);
 }
 
 static Workspace
@@ -71,6 +75,7 @@ workspace_parts(int factors, void *memory)
 	ws.scale = ws.transposed + ld * ld;
 	ws.right = ws.scale + ld;
 	ws.v = ws.right + ld;
+	ws.lanes = ws.v + ld;
 	return ws;
 }
 
@@ -208,59 +213,91 @@ finish_long(const KpxFixed *fixed, const Workspace *ws, double total, double rid
 	return finish_row(ws, ridge, total - dot_double(ws->right, ws->v, ws->ld), x, sums);
 }
 
+/* A row of as many entries as factors or more; goes on at cursor->done. */
+static KpxStatus
+solve_long(const KpxFixed *fixed, const Workspace *ws, const Entries *all, KpxCursor *cursor, double *budget, KpxAhead *ahead,
+		   uint64_t begin, uint64_t last, float *x, KpxSolveSums *sums)
+{
+	double d = fixed->factors;
+	double total = weight_total(all->weight, all->n);
+	double ridge = row_scale(fixed, total, ws->scale);
+
+	if (cursor->done == 0)
+		start_long(ws, fixed->factors);
+	while (cursor->done < all->n)
+	{
+		size_t done = (size_t) cursor->done;
+		Entries block = {all->index + done, all->weight + done, all->n - done < BLOCK ? all->n - done : BLOCK, all->known - done};
+
+		if (*budget <= 0)
+			return KPX_MORE;
+		look_ahead(ahead, begin + done + block.n, last);
+		accumulate_long(fixed, ws, &block, ahead);
+		cursor->done += block.n;
+		*budget -= (double) block.n * d * d / 2;
+	}
+	*budget -= d * d * d / 6;
+	return finish_long(fixed, ws, total, ridge, x, sums);
+}
+
+/* The short rows of the next window, if there is more than one row: side by side is no faster for one alone. */
+static KpxStatus
+solve_window(const KpxFixed *fixed, const Workspace *ws, const KpxRows *rows, size_t rows_end, KpxCursor *cursor, double *budget,
+			 float *out, KpxSolveSums *sums)
+{
+	size_t end = rows_end - cursor->row < KPX_LANES_WINDOW ? rows_end : cursor->row + KPX_LANES_WINDOW;
+	double spent;
+	KpxStatus status = kpx_solve_lanes(fixed, rows, cursor->row, end, ws->lanes, out, sums, &spent);
+
+	cursor->lanes_end = end;
+	*budget -= spent;
+	return status;
+}
+
+/* The row of the cursor, when it is not one of those solved already. */
+static KpxStatus
+solve_row(const KpxFixed *fixed, const Workspace *ws, const KpxRows *rows, size_t rows_end, KpxCursor *cursor, double *budget,
+		  KpxAhead *ahead, float *out, KpxSolveSums *sums)
+{
+	uint64_t begin = rows->offset[cursor->row];
+	uint64_t last = rows->offset[rows_end];
+	size_t n = (size_t) (rows->offset[cursor->row + 1] - begin);
+	Entries all = {rows->index + begin, rows->weight + begin, n, (size_t) (last - begin)};
+	double d = fixed->factors;
+	float *x = out + cursor->row * ws->ld;
+
+	if (n == 0)
+	{
+		memset(x, 0, ws->ld * sizeof(float));
+		*budget -= d;
+		return KPX_OK;
+	}
+	if (cursor->row < cursor->lanes_end && n <= kpx_lanes_longest(fixed->factors))
+		return KPX_OK;
+	if (n >= (size_t) fixed->factors)
+		return solve_long(fixed, ws, &all, cursor, budget, ahead, begin, last, x, sums);
+	look_ahead(ahead, begin + n, last);
+	*budget -= (double) n * (double) n * (d / 2 + (double) n / 6) + 4 * (double) n * d + 1000;
+	return solve_short(fixed, ws, &all, ahead, x, sums);
+}
+
 KpxStatus
 kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end, KpxCursor *cursor, double budget,
 			   void *workspace, float *out, KpxSolveSums *sums)
 {
 	Workspace ws = workspace_parts(fixed->factors, workspace);
 	KpxAhead ahead = {fixed->matrix, ws.ld, rows->index, 0, 0};
-	double d = fixed->factors;
 
 	while (cursor->row < rows_end)
 	{
-		uint64_t begin = rows->offset[cursor->row];
-		uint64_t n = rows->offset[cursor->row + 1] - begin;
-		size_t behind = (size_t) (rows->offset[rows_end] - begin);
-		Entries all = {rows->index + begin, rows->weight + begin, (size_t) n, behind};
-		float *x = out + cursor->row * ws.ld;
 		KpxStatus status = KPX_OK;
 
 		if (budget <= 0)
 			return KPX_MORE;
-		if (n == 0)
-		{
-			memset(x, 0, ws.ld * sizeof(float));
-			budget -= d;
-		}
-		else if (n < (uint64_t) fixed->factors)
-		{
-			look_ahead(&ahead, begin + n, rows->offset[rows_end]);
-			status = solve_short(fixed, &ws, &all, &ahead, x, sums);
-			budget -= (double) n * (double) n * (d / 2 + (double) n / 6) + 4 * (double) n * d + 1000;
-		}
-		else
-		{
-			double total = weight_total(all.weight, all.n);
-			double ridge = row_scale(fixed, total, ws.scale);
-
-			if (cursor->done == 0)
-				start_long(&ws, fixed->factors);
-			while (cursor->done < n)
-			{
-				size_t done = (size_t) cursor->done;
-				Entries block = {all.index + done, all.weight + done, n - done < BLOCK ? (size_t) n - done : BLOCK,
-								 behind - done};
-
-				if (budget <= 0)
-					return KPX_MORE;
-				look_ahead(&ahead, begin + done + block.n, rows->offset[rows_end]);
-				accumulate_long(fixed, &ws, &block, &ahead);
-				cursor->done += block.n;
-				budget -= (double) block.n * d * d / 2;
-			}
-			status = finish_long(fixed, &ws, total, ridge, x, sums);
-			budget -= d * d * d / 6;
-		}
+		if (cursor->row >= cursor->lanes_end && rows_end > 1)
+			status = solve_window(fixed, &ws, rows, rows_end, cursor, &budget, out, sums);
+		if (status == KPX_OK)
+			status = solve_row(fixed, &ws, rows, rows_end, cursor, &budget, &ahead, out, sums);
 		if (status != KPX_OK)
 			return status;
 		cursor->row++;
@@ -274,7 +311,7 @@ kpx_fold_in(const KpxFixed *fixed, const uint32_t *index, const float *weight, s
 {
 	uint64_t offset[2] = {0, n};
 	KpxRows rows = {offset, index, weight};
-	KpxCursor cursor = {0, 0};
+	KpxCursor cursor = {0};
 	KpxSolveSums sums = {0, 0};
 
 	return kpx_solve_rows(fixed, &rows, 1, &cursor, INFINITY, workspace, x, &sums);

@@ -43,11 +43,12 @@ typedef struct KpxFixed
 	double regularization; /* lambda > 0 */
 } KpxFixed;
 
-/* Where kpx_solve_rows is: start with {rows_begin, 0}. */
+/* Where kpx_solve_rows is: start with {rows_begin}. */
 typedef struct KpxCursor
 {
 	size_t row;
 	uint64_t done; /* observed entries of row already accumulated */
+	size_t lanes_end; /* short rows before it are solved already */
 } KpxCursor;
 
 /* Sums over solved rows. */
@@ -65,13 +66,13 @@ extern size_t kpx_solve_workspace_size(int factors);
  * indexed by row). Stops with KPX_MORE after about budget multiply-adds, also in the
  * middle of a long row; call again with the same cursor and untouched workspace.
  * sums is added to. KPX_NOT_FINITE when a weight is not finite. A row without
- * entries becomes zero.
+ * entries becomes zero. A row's solution does not depend on the range it is solved in.
  */
 extern KpxStatus kpx_solve_rows(const KpxFixed *fixed, const KpxRows *rows, size_t rows_end,
 								KpxCursor *cursor, double budget, void *workspace,
 								float *out, KpxSolveSums *sums);
 
-/* Solves one row: n observed entries (index, weight) to x (kpx_ld floats). */
+/* Solves one row alone: n observed entries (index, weight) to x (kpx_ld floats); among others it may differ by rounding. */
 extern KpxStatus kpx_fold_in(const KpxFixed *fixed, const uint32_t *index, const float *weight, size_t n,
 							 void *workspace, float *x);
 

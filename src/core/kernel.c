@@ -23,6 +23,7 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 #define LANES 4
 #define TILE_ROWS 2
 #define TILE_LINES 1
+#define LANE_COLS 1
 #include "kernel_body.h"
 
 #if defined(__x86_64__)
@@ -33,6 +34,7 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 #define LANES 8
 #define TILE_ROWS 4
 #define TILE_LINES 1
+#define LANE_COLS 3
 #include "kernel_body.h"
 
 #define TARGET __attribute__((target("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")))
@@ -41,6 +43,7 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 #define LANES 16
 #define TILE_ROWS 8
 #define TILE_LINES 2
+#define LANE_COLS 4
 #include "kernel_body.h"
 
 #endif

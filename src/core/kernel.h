@@ -27,6 +27,8 @@ typedef struct KpxAhead
 	size_t end;
 } KpxAhead;
 
+#define KPX_LANES 8 /* systems that are solved side by side */
+
 typedef struct KpxKernels
 {
 	const char *name;
@@ -90,6 +92,27 @@ typedef struct KpxKernels
 	 */
 	void (*nearest_two)(const float *x, size_t d, const float *centre, size_t ld, size_t k, const float *norm, float *best,
 						float *second, uint32_t *which);
+
+	/*
+	 * Rows of up to n entries, KPX_LANES of them at a time, one a lane; n a multiple of 4, entries that a
+	 * row does not have with weight 0. Arrays [..][lane] are 32-byte aligned. A lane's numbers do not
+	 * depend on those of others. scale[k][lane] = 1 / sqrt(a * diagonal[k] + ridge[lane]), ld k's.
+	 */
+	void (*lanes_scale)(const float *diagonal, size_t ld, float a, const float *ridge, float *scale);
+
+	/* S: gathered[j][k][lane] = root[j][lane] scale[k][lane] matrix[index[j][lane]][k]. Bit 31 of index is ignored. */
+	void (*lanes_gather)(const float *matrix, size_t ld, const float *scale, const uint32_t *index, const float *root, size_t n,
+						 float *gathered);
+
+	/*
+	 * right[j][lane] := (I + SS')^-1 right; system: n * n * KPX_LANES floats of scratch. All of ahead is asked
+	 * for meanwhile. Bit r of the result: the system of lane r was positive definite and finite.
+	 */
+	uint32_t (*lanes_dual)(const float *gathered, size_t ld, size_t n, float *system, float *right, KpxAhead *ahead);
+
+	/* out[lane][k] = scale[k][lane] (S'z)[k][lane], to aligned rows of ld floats; square[lane] = |out[lane]|^2. */
+	void (*lanes_combine)(const float *gathered, size_t ld, size_t n, const float *z, const float *scale,
+						  float *const out[KPX_LANES], float *square);
 } KpxKernels;
 
 /* The fastest level this CPU has. */

@@ -3,8 +3,8 @@
  *	  The innermost loops. Included by kernel.c only, once for each instruction set.
  *
  * TARGET is the function attribute, LEVEL(name) the function's name, LANES the floats of a
- * register, TILE_ROWS x TILE_LINES the part of a product that stays in registers. All are
- * undefined again at the end.
+ * register, TILE_ROWS x TILE_LINES the part of a product that stays in registers, LANE_COLS see
+ * kernel_lanes.h. All are undefined again at the end.
  */
 
 /*
@@ -56,13 +56,10 @@ LEVEL(gather)(const float *matrix, size_t ld, const float *scale, const uint32_t
 
 /* Eight rows of eight floats: swaps of 1, 2 and 4 columns. */
 INLINE void
-LEVEL(transpose_block)(const float *from, size_t ld, float *to, size_t ldk)
+LEVEL(transpose_eight)(KpxHalf r[8])
 {
-	KpxHalf r[8];
 	KpxHalf t[8];
 
-	for (int i = 0; i < 8; i++)
-		r[i] = *(const KpxHalf *) (from + (size_t) i * ld);
 	for (int i = 0; i < 8; i += 2)
 	{
 		t[i] = SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -77,9 +74,23 @@ LEVEL(transpose_block)(const float *from, size_t ld, float *to, size_t ldk)
 	}
 	for (int i = 0; i < 4; i++)
 	{
-		*(KpxHalf *) (to + (size_t) i * ldk) = SHUFFLE(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-		*(KpxHalf *) (to + (size_t) (i + 4) * ldk) = SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+		t[i] = SHUFFLE(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+		t[i + 4] = SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
 	}
+	for (int i = 0; i < 8; i++)
+		r[i] = t[i];
+}
+
+INLINE void
+LEVEL(transpose_block)(const float *from, size_t ld, float *to, size_t ldk)
+{
+	KpxHalf r[8];
+
+	for (int i = 0; i < 8; i++)
+		r[i] = *(const KpxHalf *) (from + (size_t) i * ld);
+	CALL(transpose_eight, r);
+	for (int i = 0; i < 8; i++)
+		*(KpxHalf *) (to + (size_t) i * ldk) = r[i];
 }
 
 static TARGET void
@@ -513,10 +524,12 @@ LEVEL(nearest_two)(const float *x, size_t d, const float *centre, size_t ld, siz
 	}
 }
 
+#include "kernel_lanes.h"
+
 static const KpxKernels LEVEL(kernels) = {
 	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
 	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(distance),
-	LEVEL(add_row), LEVEL(nearest_two)};
+	LEVEL(add_row), LEVEL(nearest_two), LEVEL(lanes_scale), LEVEL(lanes_gather), LEVEL(lanes_dual), LEVEL(lanes_combine)};
 
 #undef AHEAD
 #undef CHOOSE
@@ -530,3 +543,4 @@ static const KpxKernels LEVEL(kernels) = {
 #undef LEVEL_NAME
 #undef TILE_ROWS
 #undef TILE_LINES
+#undef LANE_COLS

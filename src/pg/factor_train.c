@@ -161,7 +161,7 @@ static void
 solve_range(KpxFactorProcess *p, KpxFactorSide *side, const KpxFixed *fixed, uint64 begin, uint64 end, KpxSolveSums *sums)
 {
 	KpxRows rows = {kpx_factor_at(p, side->offset), kpx_factor_at(p, side->index), kpx_factor_at(p, side->weight)};
-	KpxCursor cursor = {begin, 0};
+	KpxCursor cursor = {.row = begin};
 	KpxStatus status;
 
 	while ((status = kpx_solve_rows(fixed, &rows, end, &cursor, BUDGET, p->workspace, kpx_factor_at(p, side->matrix), sums)) == KPX_MORE)

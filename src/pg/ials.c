@@ -128,7 +128,7 @@ solve_user(const KpxFixed *fixed, const KpxHistory *history, void *workspace, fl
 {
 	uint64 offset[2] = {0, history->n};
 	KpxRows rows = {offset, history->index, history->weight};
-	KpxCursor cursor = {0, 0};
+	KpxCursor cursor = {0};
 	KpxSolveSums sums = {0, 0};
 	KpxStatus status;
 

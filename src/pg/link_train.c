@@ -313,7 +313,7 @@ sum_row(Job *job, Hand *hand, uint32 target)
 {
 	KpxRows users = by_user(job);
 	KpxRows items = by_item(job);
-	KpxCursor cursor = {target, 0};
+	KpxCursor cursor = {.row = target};
 	const float *matrix = part(job, job->matrix);
 
 	switch (job->plan.kind)

@@ -213,7 +213,7 @@ fold(Update *u, const KpxFixed *fixed, const KpxHistory *all, bool before, bool 
 	float *weight = kpx_alloc(CurrentMemoryContext, Max(all->n, 1), sizeof(float));
 	uint64 offset[2] = {0, 0};
 	KpxRows rows = {offset, index, weight};
-	KpxCursor cursor = {0, 0};
+	KpxCursor cursor = {0};
 	KpxSolveSums sums = {0, 0};
 	KpxStatus status;
 	int module = 0;
@@ -393,7 +393,7 @@ solve_items(Update *u, const Rows *rows, const KpxRows *entries, float *y)
 	size_t ld = rows->ld;
 	float *back = kpx_alloc_aligned(CurrentMemoryContext, (size_t) rows->factors * ld, sizeof(float));
 	KpxFixed fixed = {rows->factors, u->x, u->diagonal, 0, rows->number[4] + u->new_users, rows->number[1]};
-	KpxCursor cursor = {0, 0};
+	KpxCursor cursor = {0};
 	KpxSolveSums sums = {0, 0};
 	uint32 end = 0;
 

@@ -69,7 +69,7 @@ main(int argc, char **argv)
 		for (int run = 0; run < 5; run++)
 		{
 			KpxRows sparse = {offset, index, weight};
-			KpxCursor cursor = {0, 0};
+			KpxCursor cursor = {0};
 			KpxSolveSums sums = {0, 0};
 			double start = now();
 			double seconds;

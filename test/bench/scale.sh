@@ -6,7 +6,8 @@
 scaled_training() {
 	$PSQL -F ' ' -c "SET maintenance_work_mem = '$3'; SET max_parallel_maintenance_workers = 1; SET client_min_messages = warning" \
 		-c "SELECT memory_bytes / 1e6 FROM kpx_train_estimate('{$1}', 'ials', '$2', exact => false)" \
-		-c "SELECT users, items, interactions, read_seconds, train_seconds, store_seconds, (SELECT bytes FROM kpx_models m WHERE m.model = t.model) FROM kpx_train('{$1}'::text[], 'ials', '$2') t" \
+		-c "SELECT users, items, interactions, read_seconds, train_seconds, store_seconds FROM kpx_train('{$1}'::text[], 'ials', '$2')" \
+		-c "SELECT bytes / 1e6 FROM kpx_models WHERE '$1' = ANY (modules)" \
 		-c "SELECT sum(((regexp_match(s, name || ':\s+(\d+)'))[1])::bigint * sign) FROM pg_read_file('/proc/self/status') s,
 			(VALUES ('VmHWM', 1), ('RssShmem', -1), ('RssFile', -1)) v (name, sign)"
 }

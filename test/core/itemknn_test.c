@@ -63,7 +63,7 @@ test_knn(uint32_t users, uint32_t items, double density, KpxWeighting weighting,
 		by[i] = pow(norm[i], 1 - a);
 	for (uint32_t t = 0; t < items; t++)
 	{
-		KpxCursor at = {t, 0};
+		KpxCursor at = {.row = t};
 
 		while (kpx_knn_row(&by_user, &by_item, &at, budget, &row) == KPX_MORE)
 			;

@@ -286,6 +286,102 @@ test_nearest(const KpxKernels *kernels, size_t k, size_t d)
 	free(sum);
 }
 
+/* z of one lane by the other way round: (I + S'S) (S'z) = S's, so that x = D^-1/2 S'z solves the normal equations. */
+static void
+check_lane(size_t lane, size_t n, size_t d, const float *matrix, size_t ld, const uint32_t *index, const float *root,
+		   const float *scale, const float *x)
+{
+	for (size_t k = 0; k < d; k++)
+	{
+		double left = x[k] / scale[k * KPX_LANES + lane];
+		double right = 0;
+
+		for (size_t j = 0; j < n; j++)
+		{
+			const float *y = matrix + (index[j * KPX_LANES + lane] & 0x7FFFFFFF) * ld;
+			double w = root[j * KPX_LANES + lane];
+			double score = 0;
+
+			for (size_t q = 0; q < d; q++)
+				score += (double) x[q] * y[q];
+			left += w * w * scale[k * KPX_LANES + lane] * y[k] * score;
+			right += w * w * scale[k * KPX_LANES + lane] * y[k];
+		}
+		CHECK_NEAR(left, right, 1e-3);
+	}
+}
+
+/* Eight rows, lane r with n - r entries. */
+static void
+test_lanes(const KpxKernels *kernels, size_t n, size_t d)
+{
+	size_t ld = kpx_ld((int) d);
+	size_t padded = (n + 3) & ~(size_t) 3;
+	float *matrix = numbers(200, d, ld, 9);
+	float *diagonal = numbers(1, d, ld, 10);
+	uint32_t *index = test_alloc(padded * KPX_LANES * sizeof(uint32_t));
+	float *root = test_alloc(padded * KPX_LANES * sizeof(float));
+	float *scale = test_alloc(ld * KPX_LANES * sizeof(float));
+	float *gathered = test_alloc(padded * ld * KPX_LANES * sizeof(float));
+	float *system = test_alloc(padded * padded * KPX_LANES * sizeof(float));
+	float *z = test_alloc(padded * KPX_LANES * sizeof(float));
+	float *x = test_alloc(ld * KPX_LANES * sizeof(float));
+	float *ridge = test_alloc(KPX_LANES * sizeof(float));
+	float *square = test_alloc(KPX_LANES * sizeof(float));
+	float *out[KPX_LANES];
+	KpxAhead ahead = {matrix, ld, index, 0, padded * KPX_LANES};
+
+	for (size_t k = 0; k < d; k++)
+		diagonal[k] = fabsf(diagonal[k]);
+	for (size_t r = 0; r < KPX_LANES; r++)
+	{
+		out[r] = x + r * ld;
+		ridge[r] = (float) (0.5 + 0.3 * (double) r);
+		for (size_t j = 0; j < padded; j++)
+		{
+			index[j * KPX_LANES + r] = (uint32_t) test_below(11, j * KPX_LANES + r, 200) | (j % 2 ? UINT32_C(0x80000000) : 0);
+			root[j * KPX_LANES + r] = j + r < n ? (float) (0.2 + kpx_uniform(12, r, j)) : 0;
+		}
+	}
+	kernels->lanes_scale(diagonal, ld, 0.1f, ridge, scale);
+	kernels->lanes_gather(matrix, ld, scale, index, root, padded, gathered);
+	memcpy(z, root, padded * KPX_LANES * sizeof(float));
+	CHECK_EQ(kernels->lanes_dual(gathered, ld, padded, system, z, &ahead), 0xFF);
+	CHECK_EQ(ahead.next, ahead.end);
+	kernels->lanes_combine(gathered, ld, padded, z, scale, out, square);
+	for (size_t r = 0; r < KPX_LANES; r++)
+	{
+		double sum = 0;
+
+		for (size_t k = 0; k < ld; k++)
+		{
+			CHECK_NEAR(scale[k * KPX_LANES + r], 1 / sqrt(0.1 * diagonal[k] + ridge[r]), 1e-6);
+			sum += (double) out[r][k] * out[r][k];
+		}
+		CHECK_NEAR(square[r], sum, 1e-4);
+		check_lane(r, n, d, matrix, ld, index, root, scale, out[r]);
+	}
+
+	/* one lane that is no number says so, and spoils no other */
+	memcpy(z, root, padded * KPX_LANES * sizeof(float));
+	gathered[3] = NAN;
+	CHECK_EQ(kernels->lanes_dual(gathered, ld, padded, system, z, &ahead), 0xFF & ~8);
+	kernels->lanes_combine(gathered, ld, padded, z, scale, out, square);
+	check_lane(2, n, d, matrix, ld, index, root, scale, out[2]);
+	check_lane(7, n, d, matrix, ld, index, root, scale, out[7]);
+	free(matrix);
+	free(diagonal);
+	free(index);
+	free(root);
+	free(scale);
+	free(gathered);
+	free(system);
+	free(z);
+	free(x);
+	free(ridge);
+	free(square);
+}
+
 int
 main(void)
 {
@@ -309,6 +405,7 @@ main(void)
 			test_system(kernels, sizes[i]);
 			test_nearest(kernels, sizes[i], 19);
 			test_nearest(kernels, 6, sizes[i]);
+			test_lanes(kernels, sizes[i], 33);
 		}
 		for (size_t n = 1; n <= 4; n++)
 			test_few(kernels, n, 37);

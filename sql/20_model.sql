@@ -23,7 +23,7 @@ CREATE TABLE kpx.model (
 	UNIQUE (name, version)
 );
 COMMENT ON TABLE kpx.model IS 'trained models: one row a training run';
-COMMENT ON COLUMN kpx.model.metrics IS 'what it reached on held-out events, where that was measured';
+COMMENT ON COLUMN kpx.model.metrics IS 'what it reached on held-out events, by who measured it: evaluation, guard';
 COMMENT ON COLUMN kpx.model.losses IS 'after each iteration; NULL: the algorithm has none';
 COMMENT ON COLUMN kpx.model.refreshed_at IS 'when kpx_refresh_items or kpx_update_items last changed it';
 
@@ -175,7 +175,7 @@ COMMENT ON VIEW @extschema@.kpx_models IS 'trained models that the current role 
 COMMENT ON COLUMN @extschema@.kpx_models.status IS
 'active: answers for a module; challenger: answers a share of the users, see traffic; ready: answers when it is asked for by its number';
 COMMENT ON COLUMN @extschema@.kpx_models.traffic IS 'the share of users it answers as a challenger, by module';
-COMMENT ON COLUMN @extschema@.kpx_models.metrics IS 'what it reached on held-out events, where that was measured';
+COMMENT ON COLUMN @extschema@.kpx_models.metrics IS 'what it reached on held-out events, by who measured it; kpx_model_metrics has it as rows';
 COMMENT ON COLUMN @extschema@.kpx_models.oldest_event IS 'time of the oldest event it was trained on';
 COMMENT ON COLUMN @extschema@.kpx_models.newest_event IS 'time of the newest event it has seen, events of the future left out';
 COMMENT ON COLUMN @extschema@.kpx_models.trained_by IS 'who was logged in; owner: the role it was trained as';

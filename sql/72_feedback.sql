@@ -148,24 +148,29 @@ COMMENT ON COLUMN @extschema@.kpx_policy_effect.revenue_per_slate IS 'revenue by
 
 -- Not by slate: a slate has items of several modules, and perhaps of several models.
 CREATE VIEW @extschema@.kpx_model_effect WITH (security_barrier) AS
-SELECT m.name AS module, i.model_id AS model, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
-	pg_catalog.count(DISTINCT i.user_id) AS users, pg_catalog.count(*) AS impressions,
-	pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
-	pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
-	pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
-	coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue,
-	coalesce(pg_catalog.sum(f.revenue), 0::double precision) OPERATOR(pg_catalog./) pg_catalog.count(DISTINCT i.user_id)::double precision
-		AS revenue_per_user
-FROM kpx.impression i
-JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
-LEFT JOIN LATERAL (
-	SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
-		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
-		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
-	FROM kpx.feedback f
-	WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
-WHERE kpx.member_of(m.owner)
-GROUP BY 1, 2;
+SELECT u.module, u.model, pg_catalog.min(u.first_shown) AS first_shown, pg_catalog.max(u.last_shown) AS last_shown,
+	pg_catalog.count(*) AS users, pg_catalog.sum(u.impressions)::bigint AS impressions, pg_catalog.sum(u.clicks)::bigint AS clicks,
+	pg_catalog.sum(u.conversions)::bigint AS conversions, pg_catalog.sum(u.dismissals)::bigint AS dismissals,
+	pg_catalog.sum(u.revenue) AS revenue, pg_catalog.avg(u.revenue) AS revenue_per_user,
+	pg_catalog.stddev_samp(u.revenue) OPERATOR(pg_catalog./) pg_catalog.sqrt(pg_catalog.count(*)::double precision) AS revenue_std_error
+FROM (
+	SELECT m.name AS module, i.model_id AS model, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
+		pg_catalog.count(*) AS impressions,
+		pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
+		pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
+		pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
+		coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue
+	FROM kpx.impression i
+	JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
+	LEFT JOIN LATERAL (
+		SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
+			pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
+			pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
+		FROM kpx.feedback f
+		WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
+	WHERE kpx.member_of(m.owner)
+	GROUP BY m.name, i.model_id, i.user_id) u
+GROUP BY u.module, u.model;
 COMMENT ON VIEW @extschema@.kpx_model_effect IS
 'what each model showed and earned in each module, champions beside challengers, for owners of the module';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.module IS 'module of the item shown';
@@ -176,6 +181,7 @@ COMMENT ON COLUMN @extschema@.kpx_model_effect.conversions IS 'impressions that 
 COMMENT ON COLUMN @extschema@.kpx_model_effect.dismissals IS 'impressions that were dismissed';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.revenue IS 'value of the conversions';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.revenue_per_user IS 'revenue by users';
+COMMENT ON COLUMN @extschema@.kpx_model_effect.revenue_std_error IS 'standard error of revenue_per_user, over users; NULL: of one user';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.model IS 'the model that answered; NULL: none was active';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.users IS 'different users who were shown something by it: the sample size, since users are what is split';
 COMMENT ON COLUMN @extschema@.kpx_model_effect.clicks IS 'impressions that were clicked or led to a conversion';

@@ -65,6 +65,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION kpx.report_time(timestamptz) IS 'a time in the session''s time zone, to the minute';
 
+CREATE FUNCTION kpx.report_period(from_time timestamptz, to_time timestamptz) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT '<time>' || to_char(from_time, 'YYYY-MM-DD') || U&'</time> \2013 <time>' || to_char(to_time, 'YYYY-MM-DD') || '</time>';
+END;
+COMMENT ON FUNCTION kpx.report_period(timestamptz, timestamptz) IS 'from when to when, to the day';
+
 CREATE FUNCTION kpx.report_money(x double precision) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE WHEN abs(x) < 1e15 THEN to_char(x, 'FM999,999,999,999,990.00') ELSE kpx.report_number(x) END;

@@ -34,6 +34,38 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION kpx.report_of_models(jsonb, text[]) IS 'section of the report: models';
 
+CREATE FUNCTION kpx.report_error(value double precision, std_error double precision) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN value IS NULL THEN U&'\2013' ELSE to_char(value, 'FM990.0000') || coalesce(U&'\202F\00B1\202F' || to_char(std_error, 'FM990.0000'), '') END;
+END;
+COMMENT ON FUNCTION kpx.report_error(double precision, double precision) IS 'a value from 0 to 1 and its standard error';
+
+CREATE FUNCTION kpx.report_of_quality(w jsonb, these text[]) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH measured AS (
+		SELECT q.model, q.name, q.version, q.measured_by, q.split, q.module, split_part(min(q.metric), '@', 2) AS k, max(q.users) AS users, max(q.measured_at) AS measured_at,
+			max(q.value) FILTER (WHERE q.metric ~ '^ndcg@') AS ndcg, max(q.std_error) FILTER (WHERE q.metric ~ '^ndcg@') AS ndcg_error,
+			max(q.popularity) FILTER (WHERE q.metric ~ '^ndcg@') AS popular_ndcg,
+			max(q.value) FILTER (WHERE q.metric ~ '^recall@') AS recall, max(q.popularity) FILTER (WHERE q.metric ~ '^recall@') AS popular_recall,
+			string_agg(kpx.report_row('!' || kpx.html(q.metric), '#' || kpx.report_error(q.value, q.std_error), '#' || kpx.report_error(q.popularity, q.popularity_std_error)), '' ORDER BY q.metric) AS rows
+		FROM @extschema@.kpx_model_metrics q WHERE these IS NULL OR q.module = ANY (these)
+		GROUP BY q.model, q.name, q.version, q.measured_by, q.split, q.module ORDER BY max(q.measured_at) DESC, q.module LIMIT 20
+	), scaled AS MATERIALIZED (
+		SELECT *, greatest(max(greatest(ndcg, popular_ndcg)) OVER (PARTITION BY module), 1e-12) AS high FROM measured
+	)
+	SELECT '<p class="note">' || (w->>'n_quality') || '</p>'
+		|| kpx.report_table(w->>'c_quality', ARRAY[w->>'module', '#' || (w->>'model'), '#k', '#NDCG', '#' || (w->>'popularity'), '', '#' || (w->>'recall'), '#' || (w->>'popularity'),
+				'#' || (w->>'users'), w->>'held_out', w->>'time'],
+			string_agg(kpx.report_row('!' || kpx.report_name(q.module), '#' || q.model, '#' || kpx.html(q.k), '#' || kpx.report_error(q.ndcg, q.ndcg_error), '#' || kpx.report_error(q.popular_ndcg, NULL),
+				kpx.report_bar(q.ndcg / q.high) || kpx.report_bar(q.popular_ndcg / q.high, 'muted'), '#' || kpx.report_error(q.recall, NULL), '#' || kpx.report_error(q.popular_recall, NULL),
+				'#' || kpx.report_count(q.users), kpx.html(q.measured_by) || ', ' || kpx.html(q.split),
+				kpx.report_time(q.measured_at)), '' ORDER BY q.measured_at DESC, q.module))
+		|| kpx.report_details(w->>'data', string_agg(kpx.report_table(kpx.report_name(q.name) || ' ' || q.version || ', ' || kpx.report_name(q.module) || ', ' || kpx.html(q.measured_by),
+			ARRAY[w->>'metric', '#' || (w->>'value'), '#' || (w->>'popularity')], q.rows), '' ORDER BY q.measured_at DESC, q.module))
+	FROM scaled q HAVING count(*) > 0;
+END;
+COMMENT ON FUNCTION kpx.report_of_quality(jsonb, text[]) IS 'section of the report: metrics of models against popularity';
+
 -- One curve. lines: names of its series; rows: of the table behind it.
 CREATE FUNCTION kpx.report_curve(w jsonb, name text, active boolean, points jsonb, lines text[], x_label text, note text, rows text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC

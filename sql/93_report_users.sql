@@ -86,12 +86,29 @@ BEGIN ATOMIC
 		string_agg(kpx.report_row('#' || e.policy, '!' || coalesce(kpx.report_name(e.comment), '') || CASE WHEN e.active THEN ' <span class="tag">' || (w->>'active') || '</span>' ELSE '' END,
 			'#' || kpx.report_count(e.slates), '#' || kpx.report_count(e.users), '#' || kpx.report_share(e.clicks::double precision / e.impressions), '#' || kpx.report_count(e.conversions),
 			'#' || kpx.report_count(e.dismissals), '#' || kpx.report_money(e.revenue), '#' || kpx.report_money(e.revenue_per_slate), kpx.report_bar(e.revenue_per_slate / greatest(e.high, 1e-12)),
-			kpx.report_time(e.first_shown) || U&' \2013 ' || kpx.report_time(e.last_shown)), '' ORDER BY e.policy DESC))
+			kpx.report_period(e.first_shown, e.last_shown)), '' ORDER BY e.policy DESC))
 	FROM (SELECT e.*, p.comment, p.active, max(e.revenue_per_slate) OVER () AS high
 		FROM @extschema@.kpx_policy_effect e LEFT JOIN @extschema@.kpx_policies p ON p.policy = e.policy ORDER BY e.policy DESC LIMIT 20) e
 	HAVING count(*) > 0;
 END;
 COMMENT ON FUNCTION kpx.report_of_policies(jsonb) IS 'section of the report: versions of the policy';
+
+CREATE FUNCTION kpx.report_of_effects(w jsonb, these text[]) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT '<p class="note">' || (w->>'n_effects') || '</p>' || kpx.report_table(w->>'c_effects', ARRAY[w->>'module', '#' || (w->>'model'), w->>'status', '#' || (w->>'users'), '#' || (w->>'impressions'), '#' || (w->>'ctr'),
+			'#' || (w->>'conversions'), '#' || (w->>'revenue'), '#' || (w->>'per_user'), '', w->>'period'],
+		string_agg(kpx.report_row('!' || kpx.report_name(e.module), '#' || coalesce(e.model::text, U&'\2013'),
+			CASE WHEN e.module = ANY (m.active_for) THEN '<span class="tag">' || (w->>'active') || '</span>'
+				WHEN m.traffic ? e.module THEN (w->>'challenger') || ' ' || kpx.report_share((m.traffic->>e.module)::double precision) ELSE '' END,
+			'#' || kpx.report_count(e.users), '#' || kpx.report_count(e.impressions), '#' || kpx.report_share(e.clicks::double precision / e.impressions), '#' || kpx.report_count(e.conversions),
+			'#' || kpx.report_money(e.revenue), '#' || kpx.report_money(e.revenue_per_user) || coalesce(U&'\202F\00B1\202F' || kpx.report_money(e.revenue_std_error), ''), kpx.report_bar(e.revenue_per_user / greatest(e.high, 1e-12)),
+			kpx.report_period(e.first_shown, e.last_shown)), '' ORDER BY e.module, e.model DESC))
+	FROM (SELECT x.*, max(x.revenue_per_user) OVER (PARTITION BY x.module) AS high, row_number() OVER (PARTITION BY x.module ORDER BY x.model DESC) AS n
+		FROM @extschema@.kpx_model_effect x WHERE these IS NULL OR x.module = ANY (these)) e
+	LEFT JOIN @extschema@.kpx_models m ON m.model = e.model
+	WHERE e.n <= 5 HAVING count(*) > 0;
+END;
+COMMENT ON FUNCTION kpx.report_of_effects(jsonb, text[]) IS 'section of the report: what models showed and earned';
 
 CREATE FUNCTION kpx.report_of_views(w jsonb, these text[]) RETURNS text LANGUAGE sql STABLE
 BEGIN ATOMIC

@@ -46,7 +46,7 @@ figcaption { font-weight: 600; font-size: .875rem; margin-bottom: .25rem; overfl
 .chart { display: block; width: 100%; height: auto; }
 .chart text { fill: var(--muted); font-size: 11px; font-variant-numeric: tabular-nums; }
 .chart text.n { text-anchor: end; }
-.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--strong-rule); stroke-width: 1; }
+.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--muted); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .line.s0 { stroke: var(--a); } .line.s1 { stroke: var(--b); stroke-dasharray: 5 3; }
 .dot.s0 { fill: var(--a); } .dot.s1 { fill: var(--b); }
 .key { font-size: .8125rem; color: var(--muted); margin: .25rem 0; }
@@ -57,7 +57,7 @@ details { font-size: .875rem; margin-top: .25rem; }
 summary { cursor: pointer; color: var(--a); width: fit-content; }
 footer { color: var(--muted); font-size: .8125rem; padding-top: 1rem; padding-bottom: 3rem; }
 @media (max-width: 40rem) { body { font-size: 14px; } h1 { font-size: 1.5rem; } header { padding-top: 1.5rem; } th, td { padding-right: .75rem; } .bar { width: 4rem; } tbody th { min-width: 7rem; } }
-@media print { :root { --ground: #fff; --text: #000; --muted: #444; --rule: #ccc; --a: #1f6fb4; --b: #b4540a; } nav, details { display: none; } section, figure, tr { break-inside: avoid; } .scroll { overflow: visible; } body { font-size: 10pt; } table { font-size: 8pt; } }
+@media print { :root { color-scheme: light; --ground: #fff; --text: #000; --muted: #444; --rule: #ccc; --strong-rule: #aab2bf; --a: #1f6fb4; --b: #b4540a; --good: #1a6b3c; --warn: #9a3b00; --bad: #b3261e; --soft: #f4f6f9; } nav, details { display: none; } section, figure, tr { break-inside: avoid; } .scroll { overflow: visible; } body { font-size: 10pt; } table { font-size: 8pt; } }
 ';
 END;
 COMMENT ON FUNCTION kpx.report_style() IS 'the style sheet of the report';
@@ -69,17 +69,19 @@ BEGIN ATOMIC
 			JOIN pg_extension e ON e.extnamespace = p.pronamespace AND e.extname = 'kpxrec' WHERE p.proname = 'kpx_health') THEN kpx.report_of_health(w) ELSE '<p class="empty">' || (w->>'r_health') || '</p>' END),
 		(1, 'modules', kpx.report_of_modules(w, these)),
 		(2, 'models', kpx.report_of_models(w, these)),
-		(3, 'curves', kpx.report_of_curves(w, these)),
-		(4, 'trials', kpx.report_of_trials(w, these)),
-		(5, 'segments', kpx.report_of_segments(w, these)),
-		(6, 'rules', kpx.report_of_rules(w, these)),
-		(7, 'funnel', kpx.report_of_funnel(w, these)),
-		(8, 'policies', kpx.report_of_policies(w)),
-		(9, 'views', kpx.report_of_views(w, these)),
-		(10, 'lists', kpx.report_of_lists(w, these)),
-		(11, 'drift', kpx.report_of_drift(w, these)),
-		(12, 'calls', kpx.report_of_calls(w, these)),
-		(13, 'jobs', kpx.report_of_jobs(w))
+		(3, 'quality', kpx.report_of_quality(w, these)),
+		(4, 'curves', kpx.report_of_curves(w, these)),
+		(5, 'trials', kpx.report_of_trials(w, these)),
+		(6, 'segments', kpx.report_of_segments(w, these)),
+		(7, 'rules', kpx.report_of_rules(w, these)),
+		(8, 'funnel', kpx.report_of_funnel(w, these)),
+		(9, 'policies', kpx.report_of_policies(w)),
+		(10, 'effects', kpx.report_of_effects(w, these)),
+		(11, 'views', kpx.report_of_views(w, these)),
+		(12, 'lists', kpx.report_of_lists(w, these)),
+		(13, 'drift', kpx.report_of_drift(w, these)),
+		(14, 'calls', kpx.report_of_calls(w, these)),
+		(15, 'jobs', kpx.report_of_jobs(w))
 	), installed AS (
 		SELECT v.library FROM @extschema@.kpx_version() v
 	)

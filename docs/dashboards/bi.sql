@@ -19,6 +19,6 @@ SELECT format($f$
 	CREATE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%2$I();
 	GRANT SELECT ON %1$I.%2$I TO %5$I;
 $f$, :'schema', substr(v, 5), :'kpxrec', v, :'role')
-FROM unnest('{kpx_modules,kpx_models,kpx_model_effect,kpx_training_log,kpx_trials,kpx_segments,kpx_rules,kpx_policies,kpx_policy_effect,kpx_funnel,kpx_recommendation_views,kpx_stat_recommend,kpx_stat_module,kpx_stat_drift,kpx_jobs,kpx_job_runs}'::text[]) v
+FROM unnest('{kpx_modules,kpx_models,kpx_model_metrics,kpx_model_effect,kpx_training_log,kpx_trials,kpx_segments,kpx_rules,kpx_policies,kpx_policy_effect,kpx_funnel,kpx_recommendation_views,kpx_stat_recommend,kpx_stat_module,kpx_stat_drift,kpx_jobs,kpx_job_runs}'::text[]) v
 WHERE to_regclass(format('%I.%I', :'kpxrec', v)) IS NOT NULL \gexec
 COMMIT;

@@ -21,11 +21,17 @@ SELECT e.policy, p.comment, p.active, e.first_shown, e.last_shown, e.slates, e.u
 FROM bi.policy_effect e LEFT JOIN bi.policies p USING (policy) ORDER BY e.policy DESC;
 
 -- Champions and challengers
-SELECT module, model, users, impressions, round(clicks::numeric / impressions, 4) AS clicked, round(revenue_per_user::numeric, 4) AS revenue_a_user
+SELECT module, model, users, impressions, round(clicks::numeric / impressions, 4) AS clicked, round(revenue_per_user::numeric, 4) AS revenue_a_user,
+	round(revenue_std_error::numeric, 4) AS std_error
 FROM bi.model_effect ORDER BY module, impressions DESC;
 
 -- Models that answer now
 SELECT model, name, version, active_for, algorithm, users, items, interactions, loss, created_at FROM bi.models WHERE active_for IS NOT NULL ORDER BY model DESC;
+
+-- Models against popularity
+SELECT module, model, measured_by, split, metric, round(value::numeric, 4) AS value, round(std_error::numeric, 4) AS std_error, round(popularity::numeric, 4) AS popularity,
+	round((value / nullif(popularity, 0))::numeric, 2) AS times_popularity, users, measured_at
+FROM bi.model_metrics WHERE metric ~ '^(ndcg|recall|coverage)@' ORDER BY module, model DESC, metric;
 
 -- Modules with too little data, or no model
 SELECT module, active_model, trained_users, trained_interactions FROM bi.modules WHERE enough_data IS NOT TRUE ORDER BY module;

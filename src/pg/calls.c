@@ -219,6 +219,8 @@ static void
 put_counters(ReturnSetInfo *rsinfo, int module, KpxCallKind kind, Counters *c, TimestampTz since)
 {
 	uint64 calls = pg_atomic_read_u64(&c->calls);
+	static const double quantiles[] = {0.5, 0.95, 0.99};
+	double slowest = (double) pg_atomic_read_u64(&c->slowest);
 	uint64 count[KPX_BUCKETS];
 	Datum values[17];
 	bool nulls[17] = {false};
@@ -229,10 +231,9 @@ put_counters(ReturnSetInfo *rsinfo, int module, KpxCallKind kind, Counters *c, T
 	values[1] = CStringGetTextDatum(kind_names[kind]);
 	values[2] = Int64GetDatum((int64) calls);
 	values[3] = milliseconds((double) pg_atomic_read_u64(&c->microseconds) / (double) calls);
-	values[4] = milliseconds(kpx_histogram_quantile(count, 0.5));
-	values[5] = milliseconds(kpx_histogram_quantile(count, 0.95));
-	values[6] = milliseconds(kpx_histogram_quantile(count, 0.99));
-	values[7] = milliseconds((double) pg_atomic_read_u64(&c->slowest));
+	for (int q = 0; q < (int) lengthof(quantiles); q++) /* the middle of the last bucket may be beyond its largest value */
+		values[4 + q] = milliseconds(Min(kpx_histogram_quantile(count, quantiles[q]), slowest));
+	values[7] = milliseconds(slowest);
 	values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&c->lists));
 	values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&c->empty));
 	values[10] = Int64GetDatum((int64) pg_atomic_read_u64(&c->items));

@@ -3,8 +3,8 @@
  *	  kpx_evaluate: hold events out, train on the rest, rank all items; and the metrics
  *	  over arrays.
  *
- * Nothing is stored: the model lives in this call's memory. split.h says what is held out,
- * judge.h how lists are judged.
+ * The model that is judged lives in this call's memory: it is stored nowhere. kpx_evaluate_model keeps
+ * what was found with the stored model whose method it is. split.h says what is held out, judge.h how lists are judged.
  */
 #include "kpxrec.h"
 
@@ -16,80 +16,151 @@
 #include "algorithm.h"
 #include "factor.h"
 #include "ingest.h"
-#include "judge.h"
+#include "metrics.h"
 #include "progress.h"
 #include "registry.h"
 #include "split.h"
 
-static void
-put_metric(FunctionCallInfo fcinfo, const char *module, const char *metric, size_t k, double value, double error,
-		   double popular, double popular_error, uint64 users, bool errors)
+/* The arguments that both functions have. */
+typedef struct Evaluation
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum values[7] = {CStringGetTextDatum(module), CStringGetTextDatum(psprintf("%s@%zu", metric, k)),
-					   Float8GetDatum(value), Float8GetDatum(error), Float8GetDatum(popular), Float8GetDatum(popular_error),
-					   Int64GetDatum((int64) users)};
-	bool nulls[7] = {false, false, users == 0, users == 0 || !errors, users == 0, users == 0 || !errors, false};
+	KpxModule **modules;
+	int n;
+	size_t k;
+	const char *split_name;
+	KpxSplit split;
+	Oid held_out; /* or InvalidOid */
+	uint64 seed;
+} Evaluation;
 
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+/* Arguments k, split, held_out and seed, of which these are the numbers. */
+static void
+read_arguments(FunctionCallInfo fcinfo, Evaluation *e, int k, int split, int held_out, int seed)
+{
+	int length = PG_ARGISNULL(k) ? 10 : PG_GETARG_INT32(k);
+
+	if (length < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"k\" must be at least 1, found %d", length)));
+	e->k = (size_t) length;
+	e->split_name = PG_ARGISNULL(split) ? "leave_one_out" : text_to_cstring(PG_GETARG_TEXT_PP(split));
+	e->split = kpx_parse_split(e->split_name);
+	e->held_out = PG_ARGISNULL(held_out) ? InvalidOid : PG_GETARG_OID(held_out);
+	e->seed = PG_ARGISNULL(seed) ? 1 : (uint64) PG_GETARG_INT64(seed);
 }
 
-static void
-put_module(FunctionCallInfo fcinfo, const KpxData *data, const KpxModel *model, int m, const KpxPairs *pairs, size_t k)
+/* Trains without what is held out, judges by it, returns the rows to the caller. */
+static KpxMetrics
+evaluate(FunctionCallInfo fcinfo, const Evaluation *e, const KpxParams *params)
 {
-	KpxJudgement own;
-	KpxJudgement popular;
-	uint64 users = kpx_judge(data, model, m, pairs, k, 1, &own, &popular);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	KpxPairs *pairs = palloc0(sizeof(KpxPairs) * e->n);
+	KpxMetrics metrics = {0};
+	KpxData *data;
+	KpxModel *model;
+	KpxFit fit;
+	int want = (OidIsValid(e->held_out) ? 0 : kpx_split_needs(e->split, e->modules, e->n)) |
+			   (kpx_params_want_times(params) ? KPX_WANT_TIMES : 0) | (params->algorithm->catalogue ? KPX_WANT_CATALOGUE : 0);
 
-	for (int metric = 0; metric < KPX_METRICS; metric++)
-		put_metric(fcinfo, model->modules[m].name, kpx_metric_names[metric], k, own.mean[metric].mean,
-				   kpx_mean_std_error(&own.mean[metric]), popular.mean[metric].mean,
-				   kpx_mean_std_error(&popular.mean[metric]), users, true);
-	put_metric(fcinfo, model->modules[m].name, "coverage", k, own.coverage, 0, popular.coverage, 0, users, false);
+	data = kpx_ingest(e->modules, e->n, params->observed, want);
+	if (OidIsValid(e->held_out))
+		kpx_hold_out(data, e->held_out, pairs);
+	else
+		kpx_split_data(data, e->split, e->seed, pairs);
+	model = kpx_fit(data, params, &fit);
+	for (int m = 0; m < e->n; m++)
+	{
+		KpxJudgement own;
+		KpxJudgement popular;
+		uint64 users = kpx_judge(data, model, m, &pairs[m], e->k, 1, &own, &popular);
+
+		kpx_metrics_add(&metrics, model->modules[m].name, e->k, users, &own, &popular);
+	}
+	for (int i = 0; i < metrics.n; i++)
+	{
+		Datum values[KPX_METRIC_COLUMNS];
+		bool nulls[KPX_METRIC_COLUMNS];
+
+		kpx_metric_row(&metrics.metric[i], values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return metrics;
 }
 
 PG_FUNCTION_INFO_V1(kpx_evaluate);
 Datum
 kpx_evaluate(PG_FUNCTION_ARGS)
 {
-	int n;
-	KpxModule **modules;
+	Evaluation e;
 	KpxParams *params;
 	Datum given;
-	KpxSplit split;
-	int k;
-	uint64 seed;
-	KpxData *data;
-	KpxModel *model;
-	KpxFit fit;
-	KpxPairs *pairs;
-	int want;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"modules\" must not be NULL")));
-	modules = kpx_modules_argument(PG_GETARG_ARRAYTYPE_P(0), kpx_registry(), &n);
-	kpx_require_sources(modules, n);
-	k = PG_ARGISNULL(1) ? 10 : PG_GETARG_INT32(1);
-	if (k < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"k\" must be at least 1, found %d", k)));
-	split = PG_ARGISNULL(2) ? KPX_SPLIT_LEAVE_ONE_OUT : kpx_parse_split(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	e.modules = kpx_modules_argument(PG_GETARG_ARRAYTYPE_P(0), kpx_registry(), &e.n);
+	kpx_require_sources(e.modules, e.n);
+	read_arguments(fcinfo, &e, 1, 2, 5, 6);
 	given = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
-	params = kpx_params_parse(kpx_algorithm_argument(fcinfo, 3, given), given, kpx_module_names(modules, n), n);
-	seed = PG_ARGISNULL(6) ? 1 : (uint64) PG_GETARG_INT64(6);
-	want = (PG_ARGISNULL(5) ? kpx_split_needs(split, modules, n) : 0) | (kpx_params_want_times(params) ? KPX_WANT_TIMES : 0) |
-		   (params->algorithm->catalogue ? KPX_WANT_CATALOGUE : 0);
-	kpx_progress_begin("kpx_evaluate", kpx_modules_label(modules, n));
-	data = kpx_ingest(modules, n, params->observed, want);
-	pairs = palloc0(sizeof(KpxPairs) * n);
-	if (PG_ARGISNULL(5))
-		kpx_split_data(data, split, seed, pairs);
-	else
-		kpx_hold_out(data, PG_GETARG_OID(5), pairs);
-	model = kpx_fit(data, params, &fit);
-	for (int m = 0; m < n; m++)
-		put_module(fcinfo, data, model, m, &pairs[m], (size_t) k);
+	params = kpx_params_parse(kpx_algorithm_argument(fcinfo, 3, given), given, kpx_module_names(e.modules, e.n), e.n);
+	kpx_progress_begin("kpx_evaluate", kpx_modules_label(e.modules, e.n));
+	(void) evaluate(fcinfo, &e, params);
+	kpx_progress_end();
+	return (Datum) 0;
+}
+
+/* The algorithm and parameters of a stored model, and its modules, which must all be registered still. */
+static KpxParams *
+method_of(int64 id, Evaluation *e)
+{
+	KpxRegistry *registry = kpx_registry();
+	KpxModel *model = kpx_model(registry, id);
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	MemoryContext context = CurrentMemoryContext;
+	KpxCatalog catalog;
+	Jsonb *params;
+	bool null;
+
+	e->n = model->n_modules;
+	e->modules = palloc(sizeof(KpxModule *) * e->n);
+	for (int m = 0; m < e->n; m++)
+		if ((e->modules[m] = kpx_find_module_by_id(registry, model->modules[m].module_id)) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("module \"%s\" of model " INT64_FORMAT " is not registered any more", model->modules[m].name, id)));
+	kpx_registry_keep(registry);
+	kpx_catalog_begin(&catalog, true);
+	kpx_catalog_execute("SELECT params FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
+	if (SPI_processed == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model " INT64_FORMAT " was dropped just now", id)));
+	params = DatumGetJsonbP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+	params = memcpy(MemoryContextAlloc(context, VARSIZE(params)), params, VARSIZE(params));
+	kpx_catalog_end(&catalog);
+	return kpx_params_parse(model->part[0].algorithm, JsonbPGetDatum(params), kpx_module_names(e->modules, e->n), e->n);
+}
+
+PG_FUNCTION_INFO_V1(kpx_evaluate_model);
+Datum
+kpx_evaluate_model(PG_FUNCTION_ARGS)
+{
+	Evaluation e;
+	KpxParams *params;
+	KpxMetrics metrics;
+	int64 id;
+
+	InitMaterializedSRF(fcinfo, 0);
+	PreventCommandIfReadOnly("kpx_evaluate_model()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"model\" must not be NULL")));
+	id = PG_GETARG_INT64(0);
+	kpx_require_owner(kpx_model_owner(id), "model", psprintf(INT64_FORMAT, id));
+	read_arguments(fcinfo, &e, 1, 2, 3, 4);
+	params = method_of(id, &e);
+	kpx_require_sources(e.modules, e.n);
+	kpx_progress_begin("kpx_evaluate_model", psprintf("model " INT64_FORMAT, id));
+	metrics = evaluate(fcinfo, &e, params);
+	kpx_metrics_keep(&metrics, id, "evaluation", OidIsValid(e.held_out) ? "held_out" : e.split_name, NULL);
 	kpx_progress_end();
 	return (Datum) 0;
 }

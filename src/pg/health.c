@@ -456,7 +456,8 @@ check_jobs(Health *h)
 		return;
 	check_by_sql(h,
 				 "SELECT CASE WHEN j.consecutive_failures >= 3 THEN 'error' ELSE 'warning' END, 'job fails', j.name,"
-				 " format('%s runs failed one after the other, the last with: %s', j.consecutive_failures, coalesce(r.message, '?')),"
+				 " format(CASE j.consecutive_failures WHEN 1 THEN 'Its last run failed with: %2$s' ELSE '%1$s runs failed one after the other, the last with: %2$s' END,"
+				 " j.consecutive_failures, coalesce(r.message, '?')),"
 				 " 'See kpx_job_runs; mend the cause, then kpx_run_now.', j.owner FROM kpx.job j LEFT JOIN LATERAL (SELECT r.message FROM kpx.job_run r"
 				 " WHERE r.job_id = j.id AND r.status NOT IN ('running', 'succeeded') ORDER BY r.id DESC LIMIT 1) r ON true WHERE j.consecutive_failures > 0"
 				 " UNION ALL SELECT 'warning', 'job is paused', j.name, coalesce(j.paused_because, 'It was paused.'), 'kpx_resume, or kpx_unschedule.', j.owner"

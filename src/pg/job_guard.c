@@ -267,22 +267,19 @@ as_seen_by(const KpxModel *model, const KpxTraining *training, const KpxPairs *p
 	return result;
 }
 
-static double
-ndcg(const KpxModel *model, const KpxTraining *training, int m, const KpxPairs *pairs, double *popular)
+/* How a model, and popularity, do on the guard's pairs of module m; how many users. */
+static uint64
+judge(const KpxModel *model, const KpxGuard *guard, const KpxTraining *training, int m, KpxJudgement *own, KpxJudgement *popular)
 {
-	KpxPairs own = {0};
-	KpxData *data = as_seen_by(model, training, pairs, &own);
-	KpxJudgement judgement;
-	KpxJudgement by_popularity;
+	KpxPairs pairs = {0};
+	KpxData *data = as_seen_by(model, training, &guard->pairs[m], &pairs);
 
-	(void) kpx_judge(data, model, module_in(model, training->modules[m]->id), &own, K, 1, &judgement, &by_popularity);
-	*popular = by_popularity.mean[KPX_NDCG].mean;
-	return judgement.mean[KPX_NDCG].mean;
+	return kpx_judge(data, model, module_in(model, training->modules[m]->id), &pairs, K, 1, own, popular);
 }
 
-/* Means over modules of the new model's value and of what it is held against. */
+/* Means over modules of the new model's NDCG and of what it is held against; all of its metrics go into the guard's. */
 static uint64
-measure(const KpxGuard *guard, const KpxTraining *training, double *value, double *other)
+measure(KpxGuard *guard, const KpxTraining *training, double *value, double *other)
 {
 	KpxRegistry *registry = kpx_registry();
 	uint64 users = 0;
@@ -291,14 +288,21 @@ measure(const KpxGuard *guard, const KpxTraining *training, double *value, doubl
 	*value = *other = 0;
 	for (int m = 0; m < training->n_modules; m++)
 	{
-		double popular;
-		double unused;
+		KpxJudgement own;
+		KpxJudgement popular;
+		KpxJudgement active;
+		KpxJudgement unused;
+		uint64 judged_here;
 
 		if (guard->pairs[m].n == 0)
 			continue;
-		*value += ndcg(training->model, training, m, &guard->pairs[m], &popular);
-		*other += guard->newest ? ndcg(kpx_model(registry, guard->active[m]), training, m, &guard->pairs[m], &unused) : popular;
-		users += guard->pairs[m].n;
+		judged_here = judge(training->model, guard, training, m, &own, &popular);
+		kpx_metrics_add(&guard->metrics, training->modules[m]->name, K, judged_here, &own, &popular);
+		if (guard->newest)
+			(void) judge(kpx_model(registry, guard->active[m]), guard, training, m, &active, &unused);
+		*value += own.mean[KPX_NDCG].mean;
+		*other += (guard->newest ? &active : &popular)->mean[KPX_NDCG].mean;
+		users += judged_here;
 		judged++;
 	}
 	*value /= Max(judged, 1);
@@ -325,7 +329,7 @@ active_names(const KpxGuard *guard, int n)
 }
 
 bool
-kpx_guard_judge(const KpxGuard *guard, const KpxTraining *training, char **why)
+kpx_guard_judge(KpxGuard *guard, const KpxTraining *training, char **why)
 {
 	double value;
 	double other;

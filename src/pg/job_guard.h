@@ -13,7 +13,7 @@
 
 #include "training.h"
 
-#include "judge.h"
+#include "metrics.h"
 
 typedef struct KpxGuard
 {
@@ -21,6 +21,7 @@ typedef struct KpxGuard
 	int64 *active; /* [modules]: the model that answers for each; 0 = none */
 	bool newest; /* the pairs are newer than the active models */
 	KpxPairs *pairs; /* [modules] */
+	KpxMetrics metrics; /* of the new model, on the pairs */
 } KpxGuard;
 
 /* Finds the active models and takes the pairs out of training->data; in the transaction that reads. */
@@ -28,9 +29,9 @@ extern void kpx_guard_hold_out(KpxGuard *guard, KpxTraining *training);
 
 /*
  * Judges training->model, in a transaction with a snapshot. True: it may answer. *why: what was
- * measured, in the current context.
+ * measured, in the current context, as are guard->metrics.
  */
-extern bool kpx_guard_judge(const KpxGuard *guard, const KpxTraining *training, char **why);
+extern bool kpx_guard_judge(KpxGuard *guard, const KpxTraining *training, char **why);
 
 /* Whether the active models are still those it was judged against. */
 extern bool kpx_guard_still_valid(const KpxGuard *guard, const KpxTraining *training);

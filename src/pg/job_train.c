@@ -12,7 +12,6 @@
 #include "job.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
@@ -118,19 +117,6 @@ read_phase(KpxTraining *training, KpxGuard *guard, Jsonb *arguments)
 		kpx_guard_hold_out(guard, training);
 }
 
-/* What the guard measured, for kpx_models. */
-static void
-note_metrics(int64 id, const char *why)
-{
-	Oid types[] = {INT8OID, TEXTOID};
-	Datum values[] = {Int64GetDatum(id), CStringGetTextDatum(why)};
-	KpxCatalog catalog;
-
-	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute("UPDATE kpx.model SET metrics = jsonb_build_object('guard', $2) WHERE id = $1", 2, types, values, NULL, false);
-	kpx_catalog_end(&catalog);
-}
-
 /* Stores, and activates when all agree; what became of it. */
 static char *
 store_phase(KpxTraining *training, const KpxGuard *guard, bool wanted, bool good, const char *why)
@@ -141,7 +127,7 @@ store_phase(KpxTraining *training, const KpxGuard *guard, bool wanted, bool good
 	kpx_training_store(training);
 	id = training->model->id;
 	if (why)
-		note_metrics(id, why);
+		kpx_metrics_keep(&guard->metrics, id, "guard", guard->newest ? "newest" : "random", why);
 	if (!wanted)
 		return psprintf("model " INT64_FORMAT " is ready: the job does not activate", id);
 	if (!good)

@@ -197,6 +197,12 @@ static const char insert_parts[] =
 	"INSERT INTO kpx.model_part (model_id, position, algorithm, numbers)"
 	" SELECT $4, r.position, r.algorithm, r.numbers FROM jsonb_populate_recordset(NULL::kpx.model_part, $1->'parts') r";
 
+/* As the view kpx_model_metrics reads them: what is no metric fails here and not there, for whoever looks. */
+static const char check_metrics[] =
+	"SELECT count(r), count((j.value->>'measured_at')::timestamptz) FROM jsonb_each((SELECT metrics FROM kpx.model WHERE id = $4)) j,"
+	" jsonb_to_recordset(CASE jsonb_typeof(j.value->'rows') WHEN 'array' THEN j.value->'rows' END)"
+	" r(value float8, std_error float8, popularity float8, popularity_std_error float8, users bigint)";
+
 /* The name in the metadata. */
 static char *
 name_in(Datum metadata)
@@ -324,6 +330,7 @@ kpx_import_model(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(id);
 	kpx_catalog_execute(insert_modules, 4, types, values, NULL, false);
 	kpx_catalog_execute(insert_parts, 4, types, values, NULL, false);
+	kpx_catalog_execute(check_metrics, 4, types, values, NULL, false);
 	insert_blocks(id, &package);
 	kpx_catalog_end(&catalog);
 	CommandCounterIncrement();

@@ -21,7 +21,7 @@ SELECT is_empty($$SELECT signature FROM members WHERE prokind <> 'a' AND prosqlb
 SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 'v'$$,
 	ARRAY['kpx_rollback', 'kpx_retain', 'kpx_set_traffic', 'kpx_import_model', 'kpx_refresh_trending', 'kpx_train_estimate', 'kpx_update_items',
 		'kpx_cluster', 'kpx_drop_segments', 'kpx_add_module', 'kpx_drop_module', 'kpx_add_events', 'kpx_drop_events', 'kpx_add_user_attributes', 'kpx_drop_user_attributes',
-		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_publish', 'kpx_grant', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
+		'kpx_activate', 'kpx_drop_model', 'kpx_forget_user', 'kpx_set_consent', 'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_require_consent', 'kpx_publish', 'kpx_grant', 'kpx_refresh_items', 'kpx_train', 'kpx_evaluate', 'kpx_evaluate_model', 'kpx_tune', 'kpx_mine_rules', 'invalidate',
 		'kpx_schedule', 'kpx_alter_job', 'kpx_unschedule', 'kpx_run_now', 'kpx_pause', 'kpx_resume',
 		'stat_progress',
 		'stat_recommend', 'kpx_stat_reset', 'kpx_measure',
@@ -32,7 +32,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = '
 		'kpx_similarity', 'kpx_profile_agg', 'kpx_profile_agg_add', 'kpx_profile_agg_add_many', 'kpx_profile_agg_fuse', 'kpx_profile_agg_combine',
 		'kpx_profile_agg_serialize', 'kpx_profile_agg_deserialize', 'kpx_profile_agg_final', 'kpx_profile_in', 'kpx_profile_out', 'kpx_profile_recv',
 		'kpx_profile_send', 'kpx_profile_to_jsonb', 'kpx_profile_eq', 'kpx_profile_ne', 'kpx_profile_hash', 'kpx_profile_fuse', 'kpx_profile_distance',
-		'html', 'report_plain', 'report_name', 'report_names', 'report_count', 'report_number', 'report_share', 'report_money', 'report_table', 'report_row', 'report_bar', 'report_step',
+		'html', 'report_plain', 'report_name', 'report_names', 'report_count', 'report_number', 'report_share', 'report_money', 'report_error', 'report_table', 'report_row', 'report_bar', 'report_step',
 		'report_lines', 'report_columns', 'report_details', 'report_section', 'report_words', 'report_curve', 'report_status', 'report_style'],
 	'metrics and what works on values are IMMUTABLE, and only they');
 SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND proparallel <> 'u'$$, 'nothing VOLATILE runs in parallel plans');

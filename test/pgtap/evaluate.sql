@@ -1,6 +1,6 @@
 -- evaluate: the metrics alone, and kpx_evaluate.
 BEGIN;
-SELECT plan(41);
+SELECT plan(53);
 \ir fixture.psql
 
 -- metrics over any list. Expected values by hand from the definitions in docs/evaluate.md.
@@ -79,5 +79,26 @@ SELECT is((SELECT round(value::numeric, 9) FROM h WHERE module = 'products' AND 
 SELECT throws_ok($$SELECT * FROM kpx_evaluate(ARRAY['courses'], held_out => 'app.courses')$$, '42703', NULL, 'held-out pairs need their columns');
 TRUNCATE app.held_out;
 SELECT throws_ok($$SELECT * FROM kpx_evaluate(ARRAY['courses'], held_out => 'app.held_out')$$, '55000', NULL, 'and rows');
+
+-- kept with a stored model
+SELECT model FROM kpx_train(ARRAY['courses', 'videos'], params => app.small() || '{"module_weights": {"videos": 0.5}}', activate => false) \gset
+SELECT is_empty('SELECT * FROM kpx_model_metrics', 'nothing was measured yet');
+CREATE TEMP TABLE kept AS SELECT * FROM kpx_evaluate_model(:model, 4, 'random', seed => 9);
+SELECT results_eq($$SELECT * FROM kpx_evaluate(ARRAY['courses', 'videos'], 4, 'random', params => app.small() || '{"module_weights": {"videos": 0.5}}', seed => 9)$$, 'SELECT * FROM kept', 'the model''s modules, algorithm and parameters are judged');
+SELECT set_eq('SELECT module, metric, value, std_error, popularity, popularity_std_error, users FROM kpx_model_metrics WHERE model = ' || :model, 'SELECT * FROM kept', 'and kept as they are');
+SELECT is((SELECT array_agg(DISTINCT concat_ws(' ', measured_by, split, version)) FROM kpx_model_metrics), ARRAY['evaluation random 1'], 'with how it was done');
+SELECT is((SELECT count(*) FROM kpx_evaluate_model(:model, 4, held_out => NULL)), 12::bigint, 'again');
+SELECT is((SELECT array_agg(DISTINCT split) FROM kpx_model_metrics), ARRAY['leave_one_out'], 'the last counts');
+SELECT lives_ok(format('SELECT kpx_import_model(kpx_export_model(%s), %L)', :model, 'copy'), 'they travel with the model');
+SELECT set_eq($$SELECT module, metric, value FROM kpx_model_metrics WHERE name = 'copy'$$, $$SELECT module, metric, value FROM kpx_model_metrics WHERE name <> 'copy'$$, 'and arrive');
+UPDATE kpx.model SET metrics = '{"guard": "text of 0.1.0", "evaluation": {"rows": null}}' WHERE name = 'copy';
+SELECT is_empty($$SELECT * FROM kpx_model_metrics WHERE name = 'copy'$$, 'what is no row is none');
+UPDATE kpx.model SET metrics = '{"guard": {"rows": [{"value": "much"}]}}' WHERE name = 'copy';
+SELECT throws_ok($$SELECT kpx_import_model(kpx_export_model((SELECT id FROM kpx.model WHERE name = 'copy')))$$, '22P02', NULL, 'what could not be shown is not taken in');
+SELECT throws_ok('SELECT kpx_evaluate_model(NULL)', '22004', NULL, 'no model');
+CREATE ROLE kpx_test_other;
+SET LOCAL ROLE kpx_test_other;
+SELECT throws_ok(format('SELECT kpx_evaluate_model(%s)', :model), '42501', NULL, 'for its owner');
+RESET ROLE;
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- lifecycle: going back, keeping a few versions, champions and challengers, what kpx_models says.
 BEGIN;
-SELECT plan(58);
+SELECT plan(59);
 \ir fixture.psql
 SELECT model AS one FROM kpx_train(ARRAY['courses', 'products'], params => app.small(), name => 'm') \gset
 SELECT model AS two FROM kpx_train(ARRAY['courses', 'products'], params => app.small() || '{"seed": 2}', name => 'm') \gset
@@ -82,6 +82,8 @@ SELECT is_empty($$SELECT i.user_id FROM kpx.impression i JOIN kpx.module m ON m.
 SELECT is_empty($$SELECT slate_id FROM kpx.slate WHERE models <> ARRAY[kpx_model_for(user_id, 'courses'), kpx_model_for(user_id, 'products')]$$, 'and slates');
 SELECT results_eq('SELECT module, model, users, impressions FROM kpx_model_effect ORDER BY 1, 2',
 	'SELECT m.name, i.model_id, count(DISTINCT i.user_id), count(*) FROM kpx.impression i JOIN kpx.module m ON m.id = i.module_id GROUP BY 1, 2 ORDER BY 1, 2', 'kpx_model_effect compares them');
+SELECT results_eq('SELECT module, model, revenue_std_error FROM kpx_model_effect ORDER BY 1, 2',
+	'SELECT module, model, stddev_samp(revenue) / sqrt(count(*)) FROM (SELECT m.name AS module, i.model_id AS model, i.user_id, coalesce(sum(f.value), 0::float8) AS revenue FROM kpx.impression i JOIN kpx.module m ON m.id = i.module_id LEFT JOIN kpx.feedback f USING (slate_id, rank) GROUP BY 1, 2, 3) u GROUP BY 1, 2 ORDER BY 1, 2', 'with the standard error over users');
 SELECT cmp_ok((SELECT count(DISTINCT model) FROM kpx_model_effect WHERE module = 'courses'), '=', 2::bigint, 'two in courses');
 
 -- who wins

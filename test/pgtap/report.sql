@@ -1,12 +1,12 @@
 -- report: the page as text. How it looks in a browser is tested in test/t/030_report.pl.
 BEGIN;
-SELECT plan(46);
+SELECT plan(49);
 -- nothing is there yet: every section says what would make it
 CREATE FUNCTION pg_temp.full_sections() RETURNS text[] LANGUAGE sql AS
 $$SELECT array_agg(t[1]) FROM regexp_matches(kpx_report(), '<section id="(?!health)([a-z]+)"[^>]*><h2[^>]*>[^<]*</h2>(?!<p class="empty">)', 'g') t$$;
 SELECT is(pg_temp.full_sections(), NULL, 'in an empty database each section says that it has nothing');
 SELECT matches(kpx_report(), '<section id="health"', 'health is always there');
-SELECT matches(kpx_report(), '<code>' || f, 'and names ' || f) FROM unnest(ARRAY['kpx_add_module', 'kpx_train', 'kpx_tune', 'kpx_cluster', 'kpx_mine_rules', 'kpx_recommend_slate', 'kpx_set_policy', 'kpx_create_recommendation_view', 'kpx_measure', 'kpx_schedule']) f;
+SELECT matches(kpx_report(), '<code>' || f, 'and names ' || f) FROM unnest(ARRAY['kpx_add_module', 'kpx_train', 'kpx_evaluate_model', 'kpx_tune', 'kpx_set_traffic', 'kpx_cluster', 'kpx_mine_rules', 'kpx_recommend_slate', 'kpx_set_policy', 'kpx_create_recommendation_view', 'kpx_measure', 'kpx_schedule']) f;
 
 -- words
 SELECT set_eq($$SELECT jsonb_object_keys(kpx.report_words('en'))$$, $$SELECT jsonb_object_keys(kpx.report_words('zh'))$$, 'both languages have the same words');
@@ -45,8 +45,9 @@ SELECT count(s.*) FROM generate_series(1, 20) u, kpx_recommend_slate(u, ARRAY['c
 SELECT kpx_feedback(i.slate_id, i.item_id, 'click', module => m.name) FROM kpx.impression i JOIN kpx.module m ON m.id = i.module_id WHERE i.rank = 1 \g /dev/null
 UPDATE kpx.impression SET occurred_at = occurred_at - interval '1 day' WHERE slate_id % 2 = 0 AND occurred_at - interval '1 day' >= date_trunc('month', occurred_at);
 SELECT kpx_create_recommendation_view('courses', 3, '"<em>view"') \g /dev/null
+SELECT count(*) FROM kpx_evaluate_model((SELECT max(model) FROM kpx_models), 5) \g /dev/null
 CREATE TEMP TABLE page AS SELECT language, kpx_report(language => language) AS html FROM unnest('{en,zh}'::text[]) language;
-SELECT is_empty($$SELECT id FROM page, unnest('{modules,models,curves,segments,rules,funnel,policies,views}'::text[]) id WHERE html !~ ('<section id="' || id || '"') OR html ~ ('<section id="' || id || '"[^>]*><h2[^>]*>[^<]*</h2><p class="empty"')$$, 'everything is there now but trials and what is measured');
+SELECT is_empty($$SELECT id FROM page, unnest('{modules,models,quality,curves,segments,rules,funnel,policies,effects,views}'::text[]) id WHERE html !~ ('<section id="' || id || '"') OR html ~ ('<section id="' || id || '"[^>]*><h2[^>]*>[^<]*</h2><p class="empty"')$$, 'everything is there now but trials and what is measured');
 SELECT is_empty($$SELECT DISTINCT t[1] FROM page, regexp_matches(html, '<[/!]?([a-zA-Z0-9]+)', 'g') t
 	WHERE t[1] NOT IN ('DOCTYPE', 'html', 'head', 'meta', 'title', 'style', 'body', 'header', 'h1', 'dl', 'div', 'dt', 'dd', 'bdi', 'time', 'p', 'nav', 'ul', 'li', 'a', 'main', 'section', 'h2',
 		'table', 'caption', 'thead', 'tbody', 'tr', 'th', 'td', 'strong', 'span', 'svg', 'rect', 'figure', 'figcaption', 'desc', 'line', 'text', 'polyline', 'circle', 'details', 'summary', 'code', 'footer')$$,
@@ -59,6 +60,8 @@ SELECT ok((SELECT bool_and(html ~ '&lt;script&gt;alert\(1\)&lt;/script&gt;&quot;
 SELECT ok((SELECT bool_and(html ~ '<title>[^<]*&lt;b onclick=&quot;x&quot;&gt;&amp;lt;[^<]*</title><desc>') FROM page), 'the name of a module in a drawing');
 SELECT ok((SELECT bool_and(html ~ 'aria-label="[^"<]*&lt;u&gt;groups[^"<]*"') FROM page), 'the name of segments in an attribute');
 SELECT is_empty($$SELECT t[1] FROM page, regexp_matches(html, '(<svg (?![^>]*(?:role="img"><title>[^<]+</title><desc>[^<]+</desc>|aria-hidden="true"))[^>]*>)', 'g') t WHERE t[1] !~ 'role="img"'$$, 'each drawing has a role, or is hidden');
+SELECT ok((SELECT bool_and(html ~ format('<section id="quality".*>%s<.*>%s<.*<section id="curves"', kpx.report_error(m.value, m.std_error), kpx.report_error(m.popularity, NULL)))
+	FROM page, kpx_model_metrics m WHERE m.metric = 'ndcg@5'), 'each module''s NDCG is there, and that of popularity');
 SELECT is((SELECT count(*) FROM page, regexp_matches(html, '<svg class="chart"', 'g')), (SELECT count(*) FROM page, regexp_matches(html, '<svg class="chart" viewBox="[0-9 ]+" role="img"><title>[^<]+</title><desc>[^<]+</desc>', 'g')),
 	'each has a title and says in words what it shows');
 SELECT cmp_ok((SELECT min(length(html)) FROM page), '>', 20000, 'it is a page');

@@ -21,6 +21,7 @@ $node->safe_psql('postgres', q{GRANT ALL ON SCHEMA app TO owner; GRANT ALL ON AL
 	UPDATE kpx.module SET owner = 'owner';
 	SET ROLE owner;
 	SELECT kpx_train(ARRAY['courses', 'videos'], params => '{"factors": 8}');
+	SELECT count(*) FROM kpx_evaluate_model((SELECT max(model) FROM kpx_models));
 	SELECT kpx_mine_rules(ARRAY['courses', 'videos'], 5, 0.1, 2), kpx_cluster('groups', ARRAY['courses', 'videos'], 4), kpx_set_policy(params => '{"lambda": 0.5}', comment => 'first');
 	SELECT count(*) FROM kpx_tune(ARRAY['courses'], ARRAY['itemknn', 'ease'], 2);
 	SELECT count(*) FROM generate_series(1, 30) u, kpx_recommend_slate(u, ARRAY['courses', 'videos'], 5, 'videos', log => true);

@@ -239,7 +239,6 @@ take_row(KpxConsents *c, HeapTuple row, TupleDesc desc)
 static char *
 source_sql(const KpxConsents *c, const KpxConsentSource *source, bool some)
 {
-	static const char *const kinds[] = {"int8", "uuid", "text"};
 	char *relation = kpx_relation_sql(source->relation, source->relation_name, "consent source", psprintf("%d", source->id));
 	KpxIdKind kind = kpx_require_id_kind(kpx_column_type(source->relation, source->user_id),
 										 psprintf("column \"%s\" of relation %s", source->user_id, relation));
@@ -252,7 +251,7 @@ source_sql(const KpxConsents *c, const KpxConsentSource *source, bool some)
 						kpx_id_kind_name(kind), kpx_id_kind_name(c->kind)),
 				 errhint("Register a view that casts them.")));
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT c.%s::pg_catalog.%s", quote_identifier(source->user_id), kinds[kind]);
+	appendStringInfo(&sql, "SELECT c.%s::%s", quote_identifier(source->user_id), kpx_id_type_sql[kind]);
 	appendStringInfo(&sql, ", c.%s::pg_catalog.text", quote_identifier(source->source_module));
 	appendStringInfo(&sql, ", c.%s::pg_catalog.text FROM %s c WHERE true", quote_identifier(source->target_module), relation);
 	if (some)

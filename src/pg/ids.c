@@ -54,6 +54,8 @@ kpx_id_kind_name(KpxIdKind kind)
 	return names[kind];
 }
 
+const char *const kpx_id_type_sql[] = {"pg_catalog.int8", "pg_catalog.uuid", "pg_catalog.text"};
+
 Oid
 kpx_id_kind_type(KpxIdKind kind)
 {

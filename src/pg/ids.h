@@ -44,6 +44,8 @@ extern KpxIdKind kpx_require_id_kind(Oid type, const char *what);
 extern const char *kpx_id_kind_name(KpxIdKind kind);
 /* Type a kind's ids have in the server: bigint, uuid, text. */
 extern Oid kpx_id_kind_type(KpxIdKind kind);
+/* The same as SQL has them, by kind. */
+extern const char *const kpx_id_type_sql[];
 
 /* value must be of a type of this kind, not NULL, and detoasted if text. Errors: 54000 for ids that are too long. */
 extern KpxId kpx_id_from_datum(KpxIdKind kind, Oid type, Datum value);

@@ -2,16 +2,18 @@
  * news.c
  *	  What a model has not seen yet: events since its data ended, and who had to do with their items.
  */
-#include "update.h"
+#include "news.h"
 
 #include "catalog/pg_type.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "consent.h"
 #include "history.h"
 #include "idmap.h"
 #include "ingest.h"
+#include "users.h"
 
 typedef struct Counter
 {
@@ -21,6 +23,11 @@ typedef struct Counter
 	uint32 *just; /* of just that time */
 	uint32 size;
 	uint64 all_just;
+	/* whose events count: */
+	KpxRegistry *registry;
+	KpxModule **modules; /* of the model, as far as they are registered */
+	int n_modules;
+	KpxIdKind user_kind;
 } Counter;
 
 static void
@@ -52,6 +59,46 @@ count_event(Counter *c, KpxId item, bool after)
 /* Rows are taken a few at a time, so that many take no more memory than few. */
 #define ROWS_A_FETCH 10000
 
+static KpxId
+id_at(HeapTuple row, TupleDesc desc, int column, KpxIdKind kind)
+{
+	bool null;
+	Datum id = SPI_getbinval(row, desc, column, &null);
+
+	if (kind == KPX_ID_TEXT)
+		id = PointerGetDatum(PG_DETOAST_DATUM_PACKED(id));
+	return kpx_id_from_datum(kind, kpx_id_kind_type(kind), id);
+}
+
+/* The rows in SPI_tuptable: item, time, user. */
+static void
+count_rows(Counter *c, const KpxModule *module, KpxIdKind item_kind, KpxWindow *window, TimestampTz newest)
+{
+	HeapTuple *row = SPI_tuptable->vals;
+	TupleDesc desc = SPI_tuptable->tupdesc;
+	uint64 n = SPI_processed;
+	KpxId *user = kpx_alloc(CurrentMemoryContext, n, sizeof(KpxId));
+	KpxConsents *consents;
+	bool open;
+
+	for (uint64 i = 0; i < n; i++)
+		user[i] = id_at(row[i], desc, 3, c->user_kind);
+	consents = kpx_consents_read(c->registry, KPX_FOR_TRAINING, c->modules, c->n_modules, c->user_kind, user, (int) n);
+	open = kpx_consents_open(consents);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool null;
+		TimestampTz when = DatumGetTimestampTz(SPI_getbinval(row[i], desc, 2, &null));
+
+		if (when == newest)
+			c->all_just++;
+		else if (when > newest)
+			kpx_window_add(window, when);
+		if (open || kpx_consents_allow(consents, user[i], module, NULL))
+			count_event(c, id_at(row[i], desc, 1, item_kind), when != newest);
+	}
+}
+
 static void
 read_source(Counter *c, const KpxModule *module, const KpxSource *source, KpxWindow *window, TimestampTz from, TimestampTz newest)
 {
@@ -62,44 +109,49 @@ read_source(Counter *c, const KpxModule *module, const KpxSource *source, KpxWin
 	Datum values[] = {TimestampTzGetDatum(from), TimestampTzGetDatum(kpx_transaction_start())};
 	const char *at = quote_identifier(source->occurred_at);
 	const char *item = quote_identifier(source->item_id);
+	const char *user = quote_identifier(source->user_id);
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec news", ALLOCSET_DEFAULT_SIZES);
 	Portal portal;
 
+	if (user_kind != c->user_kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation %s holds %s ids of users, other sources have %s ids", source->user_id, relation,
+						kpx_id_kind_name(user_kind), kpx_id_kind_name(c->user_kind)),
+				 errhint("Register a view that casts them.")));
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL,
-									   psprintf("SELECT e.%s::pg_catalog.%s, e.%s::pg_catalog.timestamptz FROM %s e"
+									   psprintf("SELECT e.%s::%s, e.%s::pg_catalog.timestamptz, e.%s::%s FROM %s e"
 												" WHERE e.%s OPERATOR(pg_catalog.>=) $1 AND e.%s OPERATOR(pg_catalog.<=) $2 AND e.%s IS NOT NULL"
 												" AND e.%s IS NOT NULL",
-												item, kind == KPX_ID_INT ? "int8" : kind == KPX_ID_UUID ? "uuid"
-																										: "text",
-												at, relation, at, at, item, quote_identifier(source->user_id)),
+												item, kpx_id_type_sql[kind], at, user, kpx_id_type_sql[user_kind], relation, at, at, item, user),
 									   2, types, values, NULL, true, 0);
 	for (SPI_cursor_fetch(portal, true, ROWS_A_FETCH); SPI_processed > 0; SPI_cursor_fetch(portal, true, ROWS_A_FETCH))
 	{
-		CHECK_FOR_INTERRUPTS();
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			bool null;
-			Datum id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null);
-			TimestampTz when = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null));
+		MemoryContext old = MemoryContextSwitchTo(batch);
 
-			if (kind == KPX_ID_TEXT)
-				id = PointerGetDatum(PG_DETOAST_DATUM_PACKED(id));
-			count_event(c, kpx_id_from_datum(kind, kpx_id_kind_type(kind), id), when != newest);
-			if (when == newest)
-				c->all_just++;
-			else if (when > newest)
-				kpx_window_add(window, when);
-		}
+		CHECK_FOR_INTERRUPTS();
+		count_rows(c, module, kind, window, newest);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
+	MemoryContextDelete(batch);
 }
 
 KpxNews
-kpx_news_read(const KpxModule *module, const KpxModelModule *trained, TimestampTz since)
+kpx_news_read(KpxRegistry *registry, const KpxModel *model, int m, TimestampTz since)
 {
-	Counter c = {.context = CurrentMemoryContext, .items = kpx_idmap_create(CurrentMemoryContext, kpx_module_item_kind(module))};
+	const KpxModelModule *trained = &model->modules[m];
+	const KpxModule *module = kpx_find_module_by_id(registry, trained->module_id);
+	Counter c = {
+		.context = CurrentMemoryContext,
+		.items = kpx_idmap_create(CurrentMemoryContext, kpx_module_item_kind(module)),
+		.registry = registry,
+		.user_kind = kpx_model_user_kind(registry, model),
+	};
 	KpxNews news = {.window = trained->window};
 	TimestampTz newest = trained->window.newest;
 	TimestampTz from = since == DT_NOBEGIN ? newest : since;
@@ -107,6 +159,7 @@ kpx_news_read(const KpxModule *module, const KpxModelModule *trained, TimestampT
 	uint32 *position;
 	uint32 n;
 
+	c.n_modules = kpx_registered_modules(registry, model, &c.modules);
 	for (int s = 0; s < module->n_sources; s++)
 		if (module->sources[s].occurred_at)
 			read_source(&c, module, &module->sources[s], &news.window, from, newest);
@@ -142,12 +195,9 @@ kpx_news_users(const KpxModule *module, KpxIdKind item_kind, const KpxId *items,
 		(void) kpx_source_check(module, source, &kind, &relation);
 		SPI_connect();
 		portal = SPI_cursor_open_with_args(NULL,
-										   psprintf("SELECT DISTINCT e.%s::pg_catalog.%s%s FROM %s e"
-													" JOIN pg_catalog.unnest($1) u(id) ON e.%s OPERATOR(pg_catalog.=) u.id%s"
+										   psprintf("SELECT DISTINCT e.%s::%s%s FROM %s e JOIN pg_catalog.unnest($1) u(id) ON e.%s OPERATOR(pg_catalog.=) u.id%s"
 													" WHERE e.%s IS NOT NULL",
-													quote_identifier(source->user_id),
-													user_kind == KPX_ID_INT ? "int8" : user_kind == KPX_ID_UUID ? "uuid"
-																												: "text",
+													quote_identifier(source->user_id), kpx_id_type_sql[user_kind],
 													user_kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "", relation,
 													quote_identifier(source->item_id),
 													kpx_and_same_bytes(source->relation, "e", source->item_id, "u.id"),
@@ -157,14 +207,7 @@ kpx_news_users(const KpxModule *module, KpxIdKind item_kind, const KpxId *items,
 		{
 			CHECK_FOR_INTERRUPTS();
 			for (uint64 i = 0; i < SPI_processed; i++)
-			{
-				bool null;
-				Datum id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null);
-
-				if (user_kind == KPX_ID_TEXT)
-					id = PointerGetDatum(PG_DETOAST_DATUM_PACKED(id));
-				(void) kpx_idmap_add(users, kpx_id_from_datum(user_kind, kpx_id_kind_type(user_kind), id));
-			}
+				(void) kpx_idmap_add(users, id_at(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, user_kind));
 			SPI_freetuptable(SPI_tuptable);
 		}
 		SPI_cursor_close(portal);

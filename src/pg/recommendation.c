@@ -32,8 +32,6 @@
 
 #define USERS_A_BATCH 1024
 
-const char *const kpx_id_type_sql[] = {"pg_catalog.int8", "pg_catalog.uuid", "pg_catalog.text"};
-
 typedef struct Refresh
 {
 	const KpxRecommendation *what;

@@ -57,8 +57,7 @@ typedef struct KpxIdentity
 extern void kpx_recommendation_enter(KpxIdentity *before, Oid owner, int security);
 extern void kpx_recommendation_leave(const KpxIdentity *before);
 
-/* Types of ids by kind, as SQL has them; schema.name of a relation, quoted. */
-extern const char *const kpx_id_type_sql[];
+/* schema.name of a relation, quoted. */
 extern char *kpx_qualified_name(Oid relation);
 
 #endif /* KPX_RECOMMENDATION_H */

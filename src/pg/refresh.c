@@ -107,9 +107,8 @@ check_budget(const KpxRefresh *r)
 	kpx_check_budget(bytes + bytes / Max(r->old->items, 1) * r->fresh_base[r->old->n_modules], "adding items to a model");
 }
 
-/* The new model without parts. */
-static void
-make_model(KpxRefresh *r)
+void
+kpx_refresh_lay_out(KpxRefresh *r)
 {
 	const KpxModel *old = r->old;
 	KpxModel *model = palloc0(sizeof(KpxModel));
@@ -202,9 +201,8 @@ fill_new(KpxRefresh *r, int content)
 }
 
 void
-kpx_refresh_extend(KpxRefresh *r)
+kpx_refresh_copy(KpxRefresh *r)
 {
-	make_model(r);
 	for (int p = 0; p < r->old->n_parts; p++)
 		copy_part(r, p);
 }
@@ -269,7 +267,8 @@ kpx_refresh_items(PG_FUNCTION_ARGS)
 	}
 	if (r.fresh_base[r.old->n_modules] > 0)
 	{
-		kpx_refresh_extend(&r);
+		kpx_refresh_lay_out(&r);
+		kpx_refresh_copy(&r);
 		fill_new(&r, content);
 		kpx_model_replace(r.model);
 	}

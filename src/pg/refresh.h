@@ -25,10 +25,13 @@ extern KpxRefresh kpx_refresh_begin(const KpxModule *module);
 /* fresh[m] was filled in: counts it into fresh_base; m in order. 54000. */
 extern void kpx_refresh_count(KpxRefresh *r, int m);
 
+/* Makes r->model without its parts: modules, and items with their old popularity in their new places. In the current context. */
+extern void kpx_refresh_lay_out(KpxRefresh *r);
+
 /*
- * Makes r->model: the old numbers in their new places, zeros for new items, all parts with
- * arrays of their own, not yet opened. In the current context.
+ * Gives r->model its parts: the old numbers in their new places, zeros for new items, with arrays of
+ * their own, not yet opened.
  */
-extern void kpx_refresh_extend(KpxRefresh *r);
+extern void kpx_refresh_copy(KpxRefresh *r);
 
 #endif /* KPX_REFRESH_H */

@@ -17,6 +17,8 @@
 #include "utils/uuid.h"
 
 #include "clock.h"
+#include "floor.h"
+#include "forget.h"
 #include "history.h"
 #include "idmap.h"
 #include "ingest.h"
@@ -27,10 +29,12 @@
 typedef struct Trend
 {
 	KpxModule *module;
-	KpxIdKind kind;
+	KpxIdKind kind; /* of its items */
+	KpxIdKind user_kind;
 	Interval *window;
 	double seconds; /* of the window */
 	double half_life;
+	int min_users; /* that an item must have had */
 } Trend;
 
 /* One item. */
@@ -67,6 +71,8 @@ trend_argument(FunctionCallInfo fcinfo, int first)
 	Trend trend = {.module = kpx_find_module(kpx_registry(), kpx_text_argument(fcinfo, 0, "module"))};
 
 	trend.kind = kpx_module_item_kind(trend.module);
+	trend.user_kind = kpx_user_kind(&trend.module, 1);
+	trend.min_users = 1;
 	trend.seconds = seconds_argument(fcinfo, first, "window", &trend.window);
 	trend.half_life = seconds_argument(fcinfo, first + 1, "half_life", &half_life);
 	return trend;
@@ -79,9 +85,7 @@ static char *
 id_sql(Oid relation, const char *column, KpxIdKind kind)
 {
 	(void) kpx_column_type(relation, column);
-	return psprintf("e.%s::pg_catalog.%s%s", quote_identifier(column), kind == KPX_ID_INT ? "int8" : kind == KPX_ID_UUID ? "uuid"
-																														 : "text",
-					kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
+	return psprintf("e.%s::%s%s", quote_identifier(column), kpx_id_type_sql[kind], kind == KPX_ID_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
 }
 
 /* $1: now, $2: where the window begins, $3: half-life in seconds. */
@@ -105,24 +109,20 @@ add_source(StringInfo sql, const KpxModule *module, const KpxSource *source, boo
 					 at, relation, at, at, quote_identifier(source->item_id), quote_identifier(source->user_id));
 }
 
-/* Who has done it often counts once, by the newest and weightiest: one user makes no trend. */
+/* Recent events of all sources. */
 static char *
-trend_sql(const KpxModule *module)
+events_sql(const KpxModule *module)
 {
 	StringInfoData sql;
 	bool any = false;
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT g.item, pg_catalog.sum(g.w), pg_catalog.sum(g.n)::pg_catalog.int8, pg_catalog.count(*) FROM"
-								 " (SELECT s.item, s.u, pg_catalog.max(s.w) AS w, pg_catalog.count(*) AS n FROM (");
 	for (int s = 0; s < module->n_sources; s++)
 		if (module->sources[s].occurred_at)
 		{
 			add_source(&sql, module, &module->sources[s], !any);
 			any = true;
 		}
-	appendStringInfoString(&sql, ") s WHERE s.w OPERATOR(pg_catalog.>) 0::pg_catalog.float8 AND s.w OPERATOR(pg_catalog.<) 'Infinity'::pg_catalog.float8"
-								 " GROUP BY s.item, s.u) g GROUP BY g.item ORDER BY 2 DESC, 1 LIMIT $4");
 	if (!any)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -131,20 +131,111 @@ trend_sql(const KpxModule *module)
 	return sql.data;
 }
 
+/*
+ * $4: at most so many, $5: users who do not count, $6: an item's users. Who has done it often counts once, by
+ * the newest and weightiest: one user makes no trend.
+ */
+static char *
+trend_sql(const char *events)
+{
+	return psprintf("SELECT g.item, pg_catalog.sum(g.w), pg_catalog.sum(g.n)::pg_catalog.int8, pg_catalog.count(*) FROM"
+					" (SELECT s.item, s.u, pg_catalog.max(s.w) AS w, pg_catalog.count(*) AS n FROM (%s) s"
+					" WHERE s.w OPERATOR(pg_catalog.>) 0::pg_catalog.float8 AND s.w OPERATOR(pg_catalog.<) 'Infinity'::pg_catalog.float8"
+					" AND s.u OPERATOR(pg_catalog.<>) ALL ($5) GROUP BY s.item, s.u) g"
+					" GROUP BY g.item HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>=) $6 ORDER BY 2 DESC, 1 LIMIT $4",
+					events);
+}
+
+#define PARAMETERS 6
+
+/* The parameters of both queries. */
+static void
+set_parameters(const Trend *trend, int64 limit, const KpxId *without, int n_without, Oid types[PARAMETERS], Datum values[PARAMETERS])
+{
+	Datum now = TimestampTzGetDatum(kpx_transaction_start());
+
+	types[0] = types[1] = TIMESTAMPTZOID;
+	types[2] = FLOAT8OID;
+	types[3] = types[5] = INT8OID;
+	types[4] = get_array_type(kpx_id_kind_type(trend->user_kind));
+	values[0] = now;
+	values[1] = DirectFunctionCall2(timestamptz_mi_interval, now, IntervalPGetDatum(trend->window));
+	values[2] = Float8GetDatum(trend->half_life);
+	values[3] = Int64GetDatum(limit);
+	values[4] = kpx_id_array(trend->user_kind, without, n_without);
+	values[5] = Int64GetDatum(trend->min_users);
+}
+
+/* The id in a row's first column, copied: the rows go with SPI. */
+static KpxId
+id_at(HeapTuple row, TupleDesc desc, KpxIdKind kind, MemoryContext context)
+{
+	bool null;
+	Datum id = SPI_getbinval(row, desc, 1, &null);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	KpxId copy;
+
+	if (kind == KPX_ID_TEXT)
+		id = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
+	else if (kind == KPX_ID_UUID)
+		id = datumCopy(id, false, UUID_LEN);
+	copy = kpx_id_from_datum(kind, kpx_id_kind_type(kind), id);
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+#define USERS_A_FETCH 10000
+
+/* Those of the window's users who were forgotten; their ids are known only by asking for each. */
+static KpxId *
+find_forgotten(const Trend *trend, const char *events, int *n)
+{
+	KpxForgotten *forgotten = kpx_forgotten_load(kpx_registry());
+	MemoryContext context = CurrentMemoryContext;
+	Oid types[PARAMETERS];
+	Datum values[PARAMETERS];
+	int size = 64;
+	KpxId *found = kpx_alloc(context, size, sizeof(KpxId));
+	Portal portal;
+
+	*n = 0;
+	if (forgotten == NULL)
+		return found;
+	set_parameters(trend, 0, NULL, 0, types, values);
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT DISTINCT s.u FROM (%s) s", events), PARAMETERS, types, values, NULL, true, 0);
+	for (SPI_cursor_fetch(portal, true, USERS_A_FETCH); SPI_processed > 0; SPI_cursor_fetch(portal, true, USERS_A_FETCH))
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			KpxId id = id_at(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, trend->user_kind, context);
+
+			if (!kpx_forgotten_has(forgotten, trend->user_kind, id))
+				continue;
+			if (*n == size)
+				found = repalloc_huge(found, sizeof(KpxId) * (size *= 2));
+			found[(*n)++] = id;
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	return found;
+}
+
 /* The limit strongest, available or not, as the caller; returns how many. */
 static int
-ask(const Trend *trend, const char *sql, int64 limit, Rising **rising)
+ask(const Trend *trend, const char *sql, int64 limit, const KpxId *without, int n_without, Rising **rising)
 {
-	TimestampTz now = kpx_transaction_start();
-	Oid types[] = {TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, INT8OID};
-	Datum values[] = {TimestampTzGetDatum(now),
-					  DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(now), IntervalPGetDatum(trend->window)),
-					  Float8GetDatum(trend->half_life), Int64GetDatum(limit)};
+	Oid types[PARAMETERS];
+	Datum values[PARAMETERS];
 	MemoryContext context = CurrentMemoryContext;
 	int n;
 
+	set_parameters(trend, limit, without, n_without, types, values);
 	SPI_connect();
-	if (SPI_execute_with_args(sql, 4, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(sql, PARAMETERS, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read the events of module \"%s\"", trend->module->name)));
 	n = (int) SPI_processed;
@@ -154,17 +245,9 @@ ask(const Trend *trend, const char *sql, int64 limit, Rising **rising)
 		HeapTuple row = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
 		bool null;
-		Datum id = SPI_getbinval(row, desc, 1, &null);
-		MemoryContext old = MemoryContextSwitchTo(context);
 
-		/* copied: the rows go with SPI */
-		if (trend->kind == KPX_ID_TEXT)
-			id = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
-		else if (trend->kind == KPX_ID_UUID)
-			id = datumCopy(id, false, UUID_LEN);
-		(*rising)[i] = (Rising){kpx_id_from_datum(trend->kind, kpx_id_kind_type(trend->kind), id), DatumGetFloat8(SPI_getbinval(row, desc, 2, &null)),
+		(*rising)[i] = (Rising){id_at(row, desc, trend->kind, context), DatumGetFloat8(SPI_getbinval(row, desc, 2, &null)),
 								DatumGetInt64(SPI_getbinval(row, desc, 3, &null)), DatumGetInt64(SPI_getbinval(row, desc, 4, &null))};
-		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
 	return n;
@@ -174,12 +257,15 @@ ask(const Trend *trend, const char *sql, int64 limit, Rising **rising)
 static int
 strongest(Trend *trend, int k, Rising **rising)
 {
-	char *sql = trend_sql(trend->module);
+	char *events = events_sql(trend->module);
+	char *sql = trend_sql(events);
 	int64 limit = (int64) k * 2 + 50;
+	int n_without;
+	KpxId *without = find_forgotten(trend, events, &n_without);
 
 	for (;;)
 	{
-		int n = ask(trend, sql, limit, rising);
+		int n = ask(trend, sql, limit, without, n_without, rising);
 		KpxId *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
 		bool *available = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
 		int kept = 0;
@@ -251,6 +337,8 @@ kpx_refresh_trending(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("kpx_refresh_trending()");
 	trend = trend_argument(fcinfo, 1);
 	kpx_require_owner(trend.module->owner, "module", trend.module->name);
+	/* what is kept is offered to everybody */
+	trend.min_users = kpx_min_users;
 	n = strongest(&trend, kpx_count_argument(fcinfo, 3, "items", 1000, 1), &rising);
 	values[0] = Int32GetDatum(trend.module->id);
 	values[1] = Float8GetDatum(trend.seconds);

@@ -1,29 +1,33 @@
 /*
  * update.h
- *	  New events of a model: which items they change, and who did them.
+ *	  New events of a model: which items they change, and solving these.
  */
 #ifndef KPX_UPDATE_H
 #define KPX_UPDATE_H
 
+#include "history.h"
+#include "news.h"
 #include "refresh.h"
 
-/* New events of one module of a model, by item. */
-typedef struct KpxNews
+#define KPX_NO_ROW PG_UINT32_MAX
+
+typedef struct KpxUpdate
 {
-	KpxIds items; /* that have any */
-	uint32 *events; /* [items.n] */
-	uint64 all; /* events */
-	KpxWindow window; /* of the module, with them */
-} KpxNews;
+	KpxRefresh r;
+	KpxNews *news; /* [n_modules] */
+	uint64 events;
+	uint32 n_changed; /* items to solve, new ones among them */
+	uint32 *changed; /* their indexes in the new model, increasing */
+	uint32 *row; /* [model->items]: number among changed, or KPX_NO_ROW */
+	bool *fresh; /* [n_changed] */
+	uint32 n_users; /* who had to do with them */
+	KpxHistory *histories; /* [n_users] */
+} KpxUpdate;
 
 /*
- * Events of the module's sources from since on (DT_NOBEGIN: later than the model has seen), as
- * the current user. Sources without times have none.
+ * Solves the rows of what->changed (one at least) in what->r.model, which has its parts, and sets
+ * their popularity and the windows of its modules. Errors: 22003, 53200.
  */
-extern KpxNews kpx_news_read(const KpxModule *module, const KpxModelModule *trained, TimestampTz since);
-
-/* Everybody who ever had to do with these items of the module, added to users. */
-extern void kpx_news_users(const KpxModule *module, KpxIdKind item_kind, const KpxId *items, int n, struct KpxIdMap *users,
-						   KpxIdKind user_kind);
+extern void kpx_update_solve(const KpxUpdate *what);
 
 #endif /* KPX_UPDATE_H */

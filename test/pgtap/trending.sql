@@ -1,7 +1,7 @@
 -- trending: what is being taken up just now, and its place among those who answer.
 BEGIN;
 SET kpxrec.min_users = 1; -- a few users are enough here
-SELECT plan(25);
+SELECT plan(30);
 \ir fixture.psql
 DELETE FROM app.enrolments;
 -- half-life one day: item 1: 4 users now = 4; item 2: 6 users a day ago = 3; item 3: 20 users three days ago = 2.5;
@@ -47,6 +47,18 @@ SELECT results_eq($$SELECT item_id, reason FROM kpx_recommend(999::bigint, 'cour
 SELECT ok((SELECT bool_and(reason <> 'trending') FROM kpx_recommend(3::bigint, 'courses', 2)), 'who is known is answered by the model');
 SELECT is(kpx_refresh_trending('courses', items => 1), 1::bigint, 'kept anew: one');
 SELECT is((SELECT count(*) FROM kpx_recommend(999::bigint, 'courses', 5) WHERE reason = 'trending'), 1::bigint, 'one is offered');
+-- the floor, and who was forgotten
+SET kpxrec.min_users = 5;
+SELECT is(kpx_refresh_trending('courses'), 2::bigint, 'what fewer users than the floor had is not kept');
+SELECT set_eq('SELECT item_id FROM kpx.trending', ARRAY['2', '3'], 'but what six and twenty had is');
+SELECT is((SELECT count(*) FROM kpx_trending('courses')), 4::bigint, 'the caller''s own tables are told whole');
+SAVEPOINT forgotten;
+SELECT kpx_forget_user(u) FROM generate_series(1::bigint, 2) u \g /dev/null
+SELECT results_eq($$SELECT item_id, users FROM kpx_trending('courses')$$, $$VALUES ('3', 18::bigint), ('1', 2), ('2', 4), ('4', 1)$$, 'who was forgotten makes no trend');
+SELECT is(kpx_refresh_trending('courses'), 1::bigint, 'and counts for no floor');
+ROLLBACK TO forgotten;
+SET kpxrec.min_users = 1;
+SELECT kpx_refresh_trending('courses', items => 1) \g /dev/null
 UPDATE kpx.trending SET good_until = now() - interval '1 second';
 SELECT is((SELECT count(*) FROM kpx_recommend(999::bigint, 'courses', 5) WHERE reason = 'trending'), 0::bigint, 'none when its window is over');
 SELECT kpx_refresh_trending('courses') \g /dev/null

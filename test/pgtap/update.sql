@@ -1,6 +1,6 @@
 -- update: items with new events, and new items, between trainings.
 BEGIN;
-SELECT plan(27);
+SELECT plan(39);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products'], params => app.small(), name => 'm') \gset
 CREATE FUNCTION app.scores(u bigint, module text) RETURNS SETOF real LANGUAGE sql AS $$SELECT score FROM kpx_recommend($1, $2, 30, keep_seen => true) ORDER BY item_id$$;
@@ -48,6 +48,44 @@ INSERT INTO app.orders VALUES (777, 8, '2026-03-03 00:00+00'), (3, 9, now() + in
 SELECT results_eq($$SELECT events, users > 1 FROM kpx_update_items('products', growth => 0)$$, 'VALUES (1::bigint, true)', 'somebody new; the future waits');
 SELECT ok((SELECT bool_and(score <> 'NaN') FROM kpx_recommend(777::bigint, 'products', 30)), 'who is answered');
 ROLLBACK TO s;
+
+-- the floor: what fewer than kpxrec.min_users users had joins no model
+SAVEPOINT floor;
+INSERT INTO app.courses VALUES (32, 'a secret of four');
+INSERT INTO app.enrolments SELECT u, 32, '2026-03-02 00:00+00' FROM generate_series(3, 12, 3) u;
+SELECT results_eq($$SELECT events, users, items_updated, items_added FROM kpx_update_items('courses')$$, 'VALUES (4::bigint, 0::bigint, 0::bigint, 0::bigint)', 'an item of four users does not join');
+SELECT is((SELECT refreshed_at FROM kpx_models WHERE model = :model), (SELECT refreshed_at FROM kpx_models WHERE model = :model AND newest_event = '2026-03-01 00:00+00'), 'and the model stays as it was');
+INSERT INTO app.courses VALUES (33, 'everybody''s');
+INSERT INTO app.enrolments SELECT u, 33, '2026-03-02 00:00+00' FROM generate_series(3, 36, 3) u;
+SELECT results_eq($$SELECT events, items_added FROM kpx_update_items('courses', growth => 0)$$, 'VALUES (16::bigint, 1::bigint)', 'not beside one of twelve, either');
+SELECT is_empty($$SELECT * FROM kpx_item_factors('courses', item_type => NULL::bigint) WHERE item_id = 32$$, 'nothing is told of it');
+SELECT is((SELECT score > 0 FROM kpx_recommend(45::bigint, 'courses', 1, candidates => ARRAY[33])), true, 'the other one has its own row');
+INSERT INTO app.enrolments VALUES (15, 32, '2026-03-03 00:00+00');
+SELECT results_eq($$SELECT events, items_added FROM kpx_update_items('courses', growth => 0)$$, 'VALUES (1::bigint, 1::bigint)', 'with a fifth user it joins');
+ROLLBACK TO floor;
+-- who was forgotten, or has not consented, is not counted
+INSERT INTO app.courses VALUES (32, 'five had it');
+INSERT INTO app.enrolments SELECT u, 32, '2026-03-02 00:00+00' FROM generate_series(3, 15, 3) u;
+SELECT kpx_forget_user(15::bigint) \g /dev/null
+SELECT results_eq($$SELECT events, items_added FROM kpx_update_items('courses')$$, 'VALUES (4::bigint, 0::bigint)', 'who was forgotten is not one of the five');
+ROLLBACK TO floor;
+INSERT INTO app.courses VALUES (32, 'five had it');
+INSERT INTO app.enrolments SELECT u, 32, '2026-03-02 00:00+00' FROM generate_series(3, 15, 3) u;
+SET LOCAL kpxrec.require_consent = on;
+SELECT results_eq($$SELECT events, users, items_added FROM kpx_update_items('courses')$$, 'VALUES (0::bigint, 0::bigint, 0::bigint)', 'nor is who has not consented');
+SELECT kpx_set_consent(u, 'courses'::text, 'products') FROM generate_series(3::bigint, 12, 3) u \g /dev/null
+SELECT results_eq($$SELECT events, items_added FROM kpx_update_items('courses')$$, 'VALUES (4::bigint, 0::bigint)', 'four have');
+SELECT kpx_set_consent(15::bigint, 'courses'::text, 'products') \g /dev/null
+SELECT results_eq($$SELECT events, users, items_added FROM kpx_update_items('courses')$$, 'VALUES (5::bigint, 5::bigint, 1::bigint)', 'all five have');
+ROLLBACK TO floor;
+-- an old item whose users have all but left keeps its row
+CREATE TEMP TABLE had_it AS SELECT user_id, row_number() OVER (ORDER BY user_id) AS n FROM (SELECT DISTINCT user_id FROM app.enrolments WHERE course_id = 3) u;
+SELECT kpx_forget_user(user_id) FROM had_it WHERE n > 4 \g /dev/null
+INSERT INTO app.enrolments SELECT user_id, 3, '2026-03-02 00:00+00' FROM had_it WHERE n = 1;
+SELECT results_eq($$SELECT items_updated FROM kpx_update_items('courses', growth => 0)$$, 'VALUES (0::bigint)', 'an item with four users left is not solved anew');
+SET LOCAL kpxrec.min_users = 4;
+SELECT results_eq($$SELECT items_updated FROM kpx_update_items('courses', growth => 0)$$, 'VALUES (1::bigint)', 'unless four are enough');
+ROLLBACK TO floor;
 
 -- who and what
 SELECT throws_ok($$SELECT kpx_update_items('videos')$$, '55000', NULL, 'no active model');

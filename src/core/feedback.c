@@ -5,6 +5,7 @@
 #include "feedback.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,37 +87,24 @@ kpx_effective_sample_size(double sum, double squares)
 	return squares > 0 ? sum * sum / squares : 0;
 }
 
-/* An estimate is the ratio of two sums. */
+/* An estimate is the ratio of two sums: which of KpxUnitSums they are. */
+#define SUM(field) (offsetof(KpxUnitSums, field) / sizeof(double))
+
+static const size_t ratio_of[KPX_ESTIMATORS][2] = {
+	[KPX_IPS] = {SUM(wr), SUM(rows)},
+	[KPX_CLIPPED_IPS] = {SUM(clipped_wr), SUM(rows)},
+	[KPX_SNIPS] = {SUM(wr), SUM(w)},
+	[KPX_CLIPPED_SNIPS] = {SUM(clipped_wr), SUM(clipped_w)},
+	[KPX_DIRECT] = {SUM(direct), SUM(rows)},
+	[KPX_DR] = {SUM(dr), SUM(rows)},
+	[KPX_SWITCH_DR] = {SUM(switch_dr), SUM(rows)},
+};
+
 static void
 parts(KpxEstimator estimator, const KpxUnitSums *s, double *numerator, double *denominator)
 {
-	*denominator = s->rows;
-	switch (estimator)
-	{
-		case KPX_IPS:
-			*numerator = s->wr;
-			break;
-		case KPX_CLIPPED_IPS:
-			*numerator = s->clipped_wr;
-			break;
-		case KPX_SNIPS:
-			*numerator = s->wr;
-			*denominator = s->w;
-			break;
-		case KPX_CLIPPED_SNIPS:
-			*numerator = s->clipped_wr;
-			*denominator = s->clipped_w;
-			break;
-		case KPX_DIRECT:
-			*numerator = s->direct;
-			break;
-		case KPX_DR:
-			*numerator = s->dr;
-			break;
-		default:
-			*numerator = s->switch_dr;
-			break;
-	}
+	*numerator = ((const double *) s)[ratio_of[estimator][0]];
+	*denominator = ((const double *) s)[ratio_of[estimator][1]];
 }
 
 double
@@ -177,11 +165,40 @@ kpx_estimate_std_error(KpxEstimator estimator, const KpxUnitSums *total, size_t 
 
 void
 kpx_bootstrap_add(const KpxUnitSums *sums, size_t units, uint64_t seed, uint64_t replicate, size_t begin, size_t end,
-				  KpxUnitSums *total)
+				  KpxReplicate *drawn)
 {
 	for (size_t draw = begin; draw < end; draw++)
+	{
 		/* the high word of a 128-bit product: uniform in [0, units) */
-		kpx_unit_sums_add(total, &sums[(size_t) (((unsigned __int128) kpx_random(seed, replicate, draw) * units) >> 64)]);
+		const KpxUnitSums *s = &sums[(size_t) (((unsigned __int128) kpx_random(seed, replicate, draw) * units) >> 64)];
+
+		kpx_unit_sums_add(&drawn->total, s);
+		for (int e = 0; e < KPX_ESTIMATORS; e++)
+		{
+			double numerator;
+			double denominator;
+
+			parts(e, s, &numerator, &denominator);
+			drawn->squares[e] += numerator * numerator;
+			drawn->products[e] += numerator * denominator;
+			drawn->denominators[e] += denominator * denominator;
+		}
+	}
+}
+
+double
+kpx_bootstrap_t(KpxEstimator estimator, const KpxReplicate *drawn, size_t units, double value)
+{
+	double own = kpx_estimate(estimator, &drawn->total);
+	double deviations = drawn->squares[estimator] - own * (2 * drawn->products[estimator] - own * drawn->denominators[estimator]);
+	double error = kpx_estimate_std_error(estimator, &drawn->total, units, fmax(deviations, 0));
+
+	if (fabs(own - value) <= ROUNDING * fabs(value))
+		return 0;
+	/* what is left of equal contributions is rounding */
+	if (deviations <= 1e-12 * drawn->squares[estimator])
+		return copysign(INFINITY, own - value);
+	return (own - value) / error;
 }
 
 static int
@@ -215,6 +232,8 @@ kpx_quantile(const double *values, size_t n, double p)
 		return NAN;
 	if (low + 1 >= n)
 		return values[n - 1];
+	if (isinf(values[low]) || isinf(values[low + 1]))
+		return isinf(values[low]) || at > (double) low ? values[isinf(values[low]) ? low : low + 1] : values[low];
 	return values[low] + (at - (double) low) * (values[low + 1] - values[low]);
 }
 

@@ -111,14 +111,31 @@ extern double kpx_estimate_std_error(KpxEstimator estimator, const KpxUnitSums *
 extern double kpx_estimate_deviations(KpxEstimator estimator, const KpxUnitSums *sums, const KpxUnitSums *total, size_t begin,
 									  size_t end);
 
+/* Sums over the units that a bootstrap replicate drew; by estimator, of squares and products of its numerators and denominators. */
+typedef struct KpxReplicate
+{
+	KpxUnitSums total;
+	double squares[KPX_ESTIMATORS];
+	double products[KPX_ESTIMATORS];
+	double denominators[KPX_ESTIMATORS];
+} KpxReplicate;
+
 /*
- * Adds draws [begin, end) of a bootstrap replicate to total (zeroed by the caller): a
+ * Adds draws [begin, end) of a bootstrap replicate to drawn (zeroed by the caller): a
  * replicate is units draws with replacement, of (seed, replicate, draw).
  */
 extern void kpx_bootstrap_add(const KpxUnitSums *sums, size_t units, uint64_t seed, uint64_t replicate, size_t begin,
-							  size_t end, KpxUnitSums *total);
+							  size_t end, KpxReplicate *drawn);
 
-/* The p-quantile (0..1) of values[n], which is sorted, by linear interpolation; NaN when n is 0. */
+/*
+ * How many of its own standard errors a replicate is above value, which is that of all units.
+ * Infinite where the replicate's contributions are all alike but its value differs; NaN where
+ * it has no value. With t_p the p-quantile over replicates, [value - t_(1-p) s, value - t_p s] is the
+ * bootstrap-t interval, s the standard error of value (Efron 1979; Hall 1988, 1992).
+ */
+extern double kpx_bootstrap_t(KpxEstimator estimator, const KpxReplicate *drawn, size_t units, double value);
+
+/* The p-quantile (0..1) of values[n], which is sorted, by linear interpolation, infinite where it leans on an infinite one; NaN when n is 0. */
 extern double kpx_quantile(const double *values, size_t n, double p);
 
 /* Sorts values[n], NaN last; returns how many are not NaN. */

@@ -183,38 +183,57 @@ grouped(const KpxUnitSums *sums, size_t *units)
 	return group;
 }
 
-/* Percentile intervals of all estimators: low and high stay NaN without replicates. */
+/*
+ * Bootstrap-t: of skewed contributions, as revenue's are, percentiles of the replicates would cover far
+ * less than they say.
+ */
 static void
-bootstrap(const KpxUnitSums *sums, size_t units, const KpxOffPolicyOptions *options, double *low, double *high)
+bootstrap(const KpxUnitSums *sums, size_t units, const KpxOffPolicyOptions *options, KpxInterval *interval)
 {
 	size_t replicates = units > 1 ? (size_t) options->bootstrap : 0;
-	double *values[KPX_ESTIMATORS];
+	double *t[KPX_ESTIMATORS];
 
 	sums = grouped(sums, &units);
 	for (int e = 0; e < KPX_ESTIMATORS; e++)
-	{
-		low[e] = high[e] = NAN;
-		values[e] = kpx_alloc(CurrentMemoryContext, Max(replicates, 1), sizeof(double));
-	}
+		t[e] = kpx_alloc(CurrentMemoryContext, Max(replicates, 1), sizeof(double));
 	for (size_t r = 0; r < replicates; r++)
 	{
-		KpxUnitSums total = {0};
+		KpxReplicate drawn = {0};
 
 		for (size_t begin = 0; begin < units; begin += CHUNK)
 		{
 			CHECK_FOR_INTERRUPTS();
-			kpx_bootstrap_add(sums, units, (uint64) options->seed, r, begin, Min(begin + CHUNK, units), &total);
+			kpx_bootstrap_add(sums, units, (uint64) options->seed, r, begin, Min(begin + CHUNK, units), &drawn);
 		}
 		for (int e = 0; e < KPX_ESTIMATORS; e++)
-			values[e][r] = kpx_estimate(e, &total);
+			t[e][r] = kpx_bootstrap_t(e, &drawn, units, interval[e].value);
 	}
 	for (int e = 0; e < KPX_ESTIMATORS; e++)
 	{
-		size_t n = kpx_sort_values(values[e], replicates);
+		KpxInterval *i = &interval[e];
+		size_t n = kpx_sort_values(t[e], replicates);
 
-		low[e] = kpx_quantile(values[e], n, (1 - options->confidence) / 2);
-		high[e] = kpx_quantile(values[e], n, (1 + options->confidence) / 2);
+		i->low = i->error > 0 ? i->value - i->error * kpx_quantile(t[e], n, (1 + options->confidence) / 2) : i->value;
+		i->high = i->error > 0 ? i->value - i->error * kpx_quantile(t[e], n, (1 - options->confidence) / 2) : i->value;
+		if (n == 0)
+			i->low = i->high = NAN;
+		pfree(t[e]);
 	}
+}
+
+void
+kpx_off_policy_intervals(const KpxUnitSums *sums, size_t units, const KpxOffPolicyOptions *options, KpxInterval *interval)
+{
+	KpxUnitSums total = {0};
+
+	for (size_t u = 0; u < units; u++)
+		kpx_unit_sums_add(&total, &sums[u]);
+	for (int e = 0; e < KPX_ESTIMATORS; e++)
+	{
+		interval[e].value = kpx_estimate(e, &total);
+		interval[e].error = std_error(e, sums, &total, units);
+	}
+	bootstrap(sums, units, options, interval);
 }
 
 static void
@@ -240,17 +259,14 @@ kpx_off_policy_report(FunctionCallInfo fcinfo, const KpxLog *log, size_t units, 
 {
 	KpxWeights weights = {0};
 	KpxUnitSums *sums = sum_log(log, units, options, what, &weights);
-	KpxUnitSums total = {0};
-	double low[KPX_ESTIMATORS];
-	double high[KPX_ESTIMATORS];
+	KpxInterval interval[KPX_ESTIMATORS];
 
-	for (size_t u = 0; u < units; u++)
-		kpx_unit_sums_add(&total, &sums[u]);
-	bootstrap(sums, units, options, low, high);
+	kpx_off_policy_intervals(sums, units, options, interval);
 	for (int e = 0; e < KPX_ESTIMATORS; e++)
 	{
+		const KpxInterval *i = &interval[e];
 		bool clipped = e == KPX_CLIPPED_IPS || e == KPX_CLIPPED_SNIPS;
-		double numbers[5] = {kpx_estimate(e, &total), std_error(e, sums, &total, units), low[e], high[e],
+		double numbers[5] = {i->value, i->error, i->low, i->high,
 							 kpx_effective_sample_size(clipped ? weights.clipped_sum : weights.sum,
 													   clipped ? weights.clipped_squares : weights.squares)};
 

@@ -30,4 +30,15 @@ extern KpxOffPolicyOptions kpx_off_policy_options(FunctionCallInfo fcinfo, int e
 extern void kpx_off_policy_report(FunctionCallInfo fcinfo, const KpxLog *log, size_t units, const KpxOffPolicyOptions *options,
 								  const char *what);
 
+typedef struct KpxInterval
+{
+	double value;
+	double error; /* standard error */
+	double low; /* NaN, as high: no replicates */
+	double high;
+} KpxInterval;
+
+/* Of all estimators, from sums[units]: value, standard error and bootstrap-t interval. interval: [KPX_ESTIMATORS]. */
+extern void kpx_off_policy_intervals(const KpxUnitSums *sums, size_t units, const KpxOffPolicyOptions *options, KpxInterval *interval);
+
 #endif /* KPX_OFF_POLICY_H */

@@ -15,8 +15,8 @@
  * when it improves by more than its standard error. Guard-rails, the dismissal rate and the
  * diversity of slates, enter by Lagrange multipliers that grow while they are violated.
  *
- * Each half of the slates is climbed on and the result judged on the other, as a paired difference,
- * because an estimate at its own maximum flatters. Proposed is the middle of the two.
+ * The slates of each half of the users are climbed on and the result judged on the other half, as a
+ * paired difference, because an estimate at its own maximum flatters. Proposed is the middle of the two.
  */
 #include "kpxrec.h"
 
@@ -28,12 +28,13 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#include "core/evaluate.h"
 #include "json_params.h"
+#include "off_policy.h"
 #include "replay.h"
 
 #define MOST_WEIGHT 30 /* above it the reward model is trusted alone: switch-DR */
 #define WIDTH 0.7 /* of differences, to both sides */
+#define FEWEST_USERS 20
 #define MOST_MODULES 32
 #define MOST_PARAMETERS (2 + MOST_MODULES)
 
@@ -73,7 +74,7 @@ typedef struct Climb
 	const Options *options;
 	const KpxPolicy *base; /* in charge */
 	int half; /* climbed on */
-	int step; /* of slates in a half */
+	double share; /* of the users of a half */
 	double *calibration[2]; /* by each half's slates */
 	double scale; /* value to begin with */
 	double most_dismissal;
@@ -152,39 +153,44 @@ set_dial(Dial *dial, const KpxReplay *replay, KpxPolicy *policy, double min_epsi
 	dial->x[1] = logit((epsilon - min_epsilon) / (0.5 - min_epsilon));
 }
 
-/* What slates contribute to the value, one each. */
+/* What users' slates contribute to the value. */
 typedef struct Contributions
 {
-	size_t n;
-	double *value;
+	size_t n; /* users */
+	size_t slates;
+	KpxUnitSums *sum; /* [n] */
 } Contributions;
 
-/* A policy on the slates of a half, the reward model calibrated on the other. value: in the current context. */
+static KpxReplayPart
+part_of(const Climb *climb, int half)
+{
+	return (KpxReplayPart){half, climb->share, (uint64) climb->options->seed};
+}
+
+/* A policy on the slates of a half, the reward model calibrated on the other. each: in the current context. */
 static Outcome
 judge(const Climb *climb, const KpxPolicy *policy, int half, Contributions *each)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "kpxrec judge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(work);
-	KpxReplayView view = {half, climb->step, (uint64) climb->options->seed, true, climb->calibration[1 - half]};
+	KpxReplayView view = {part_of(climb, half), true, climb->calibration[1 - half]};
 	KpxReplayLog log = kpx_replay(climb->replay, policy, &view);
-	KpxUnitSums *earned = kpx_alloc_aligned(work, log.units, sizeof(KpxUnitSums));
-	KpxUnitSums *dismissals = kpx_alloc_aligned(work, log.units, sizeof(KpxUnitSums));
+	KpxUnitSums *dismissals = kpx_alloc_aligned(work, log.users, sizeof(KpxUnitSums));
 	KpxUnitSums total = {0};
 	KpxUnitSums all_dismissals = {0};
 	KpxLog dismissed = log.log;
 	Outcome outcome;
 
-	kpx_log_sums(&log.log, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, earned);
+	*each = (Contributions){log.users, log.slates, kpx_alloc(old, log.users, sizeof(KpxUnitSums))};
+	memset(each->sum, 0, log.users * sizeof(KpxUnitSums));
+	kpx_log_sums(&log.log, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, each->sum);
 	dismissed.reward = log.dismissed;
 	dismissed.predicted = NULL;
 	kpx_log_sums(&dismissed, MOST_WEIGHT, MOST_WEIGHT, 0, log.log.n, dismissals);
-	each->n = log.units;
-	each->value = kpx_alloc(old, log.units, sizeof(double));
-	for (size_t u = 0; u < log.units; u++)
+	for (size_t u = 0; u < log.users; u++)
 	{
-		kpx_unit_sums_add(&total, &earned[u]);
+		kpx_unit_sums_add(&total, &each->sum[u]);
 		kpx_unit_sums_add(&all_dismissals, &dismissals[u]);
-		each->value[u] = earned[u].switch_dr * (double) log.units / (double) log.log.n;
 	}
 	outcome = (Outcome){kpx_estimate(KPX_SWITCH_DR, &total), kpx_estimate(KPX_CLIPPED_SNIPS, &all_dismissals), log.diversity};
 	if (isnan(outcome.dismissal))
@@ -202,12 +208,12 @@ violation(const Climb *climb, const Outcome *o, int guard)
 	return fmax(climb->least_diversity - o->diversity, 0) / fmax(climb->least_diversity, 1e-3);
 }
 
-/* Adds the paired differences of what slates earn. */
+/* Paired differences, user by user; to: [before->n], may be after's. */
 static void
-compare(const Contributions *before, const Contributions *after, KpxMean *difference)
+compare(const Contributions *before, const Contributions *after, KpxUnitSums *to)
 {
 	for (size_t u = 0; u < before->n; u++)
-		kpx_mean_add(difference, after->value[u] - before->value[u]);
+		to[u] = (KpxUnitSums){.rows = after->sum[u].rows, .switch_dr = after->sum[u].switch_dr - before->sum[u].switch_dr};
 }
 
 /* The Lagrangian, in units of the value to begin with. */
@@ -225,14 +231,21 @@ height(const Climb *climb, Dial *dial, const double *x, Contributions *each)
 	return h;
 }
 
-/* How much higher x is than from, beyond the standard error of what slates earn; below 0: not surely. */
+/* How much higher to is than from, beyond the standard error of what they earn; below 0: not surely. */
 static double
 beyond_noise(double gain, const Climb *climb, const Contributions *from, const Contributions *to)
 {
-	KpxMean difference = {0};
+	KpxUnitSums *difference = kpx_alloc(CurrentMemoryContext, from->n, sizeof(KpxUnitSums));
+	KpxUnitSums total = {0};
+	double error;
 
-	compare(from, to, &difference);
-	return gain - kpx_mean_std_error(&difference) / climb->scale;
+	compare(from, to, difference);
+	for (size_t u = 0; u < from->n; u++)
+		kpx_unit_sums_add(&total, &difference[u]);
+	error = kpx_estimate_std_error(KPX_SWITCH_DR, &total, from->n,
+								   kpx_estimate_deviations(KPX_SWITCH_DR, difference, &total, 0, from->n));
+	pfree(difference);
+	return gain - error / climb->scale;
 }
 
 /* Where to go from x: each parameter by how far its difference stands out of its noise; returns the length. */
@@ -257,8 +270,8 @@ direction(const Climb *climb, Dial *dial, double *towards)
 		sure = fmax(beyond_noise(fabs(gain), climb, &down, &up), 0);
 		towards[i] = gain == 0 ? 0 : copysign(sure / fabs(gain), gain);
 		length += towards[i] * towards[i];
-		pfree(up.value);
-		pfree(down.value);
+		pfree(up.sum);
+		pfree(down.sum);
 	}
 	return sqrt(length);
 }
@@ -283,11 +296,11 @@ take_step(Climb *climb, Dial *dial, double *stride)
 			next[i] = Min(Max(dial->x[i] + *stride * towards[i] / length, -6), 6);
 		gain = height(climb, dial, next, &there) - height_here;
 		taken = gain > 1e-4 && beyond_noise(gain, climb, &here, &there) > 0;
-		pfree(there.value);
+		pfree(there.sum);
 	}
 	if (taken)
 		memcpy(dial->x, next, sizeof(double) * dial->n);
-	pfree(here.value);
+	pfree(here.sum);
 	return taken;
 }
 
@@ -308,7 +321,7 @@ ascend(Climb *climb, Dial *dial, bool *converged)
 		done++;
 		turn(dial, dial->x);
 		o = judge(climb, dial->policy, climb->half, &each);
-		pfree(each.value);
+		pfree(each.sum);
 		for (int g = 0; g < 2; g++)
 			if (violation(climb, &o, g) > 0)
 			{
@@ -396,7 +409,8 @@ typedef struct Ascent
 	int64 slates;
 	Outcome before; /* means of the halves */
 	Outcome after;
-	KpxMean difference;
+	size_t users;
+	KpxUnitSums *difference; /* [users] after - before, judged on the half that was not climbed on */
 	double x[MOST_PARAMETERS]; /* the middle of the two */
 } Ascent;
 
@@ -429,17 +443,18 @@ climb_half(Climb *climb, Dial dial, Ascent *result)
 	turn(&dial, dial.x);
 	o = judge(climb, dial.policy, 1 - climb->half, &after);
 	add_outcome(&result->after, &o);
-	compare(&before, &after, &result->difference);
-	result->slates += (int64) after.n;
+	result->difference = repalloc_huge(result->difference, (result->users + before.n + 1) * sizeof(KpxUnitSums));
+	compare(&before, &after, result->difference + result->users);
+	result->users += before.n;
+	result->slates += (int64) before.slates;
 	for (int i = 0; i < dial.n; i++)
 		result->x[i] += dial.x[i] / 2;
 }
 
 static void
-put_result(FunctionCallInfo fcinfo, int64 id, const Ascent *r, const char *change)
+put_result(FunctionCallInfo fcinfo, int64 id, const Ascent *r, const KpxInterval *lift, const char *change)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	double error = kpx_mean_std_error(&r->difference);
 	Datum values[14] = {
 		Int64GetDatum(id),
 		Int32GetDatum(r->iterations),
@@ -447,9 +462,9 @@ put_result(FunctionCallInfo fcinfo, int64 id, const Ascent *r, const char *chang
 		Int64GetDatum(r->slates),
 		Float8GetDatum(r->before.value),
 		Float8GetDatum(r->after.value),
-		Float8GetDatum(r->difference.mean),
-		Float8GetDatum(r->difference.mean - 1.959964 * error),
-		Float8GetDatum(r->difference.mean + 1.959964 * error),
+		Float8GetDatum(lift->value),
+		Float8GetDatum(lift->low),
+		Float8GetDatum(lift->high),
 		Float8GetDatum(r->before.dismissal),
 		Float8GetDatum(r->after.dismissal),
 		Float8GetDatum(r->before.diversity),
@@ -467,10 +482,13 @@ kpx_optimize_policy(PG_FUNCTION_ARGS)
 {
 	Options options = options_argument(fcinfo);
 	KpxRegistry *registry = kpx_registry();
+	KpxOffPolicyOptions judged = {.bootstrap = 1000, .seed = options.seed, .confidence = 0.95};
+	KpxInterval interval[KPX_ESTIMATORS];
+	const KpxInterval *lift = &interval[KPX_SWITCH_DR];
 	KpxReplay *replay;
 	Climb climb = {.options = &options, .base = kpx_policy(0)};
 	Dial dial;
-	Ascent result = {.converged = true};
+	Ascent result = {.converged = true, .difference = palloc(sizeof(KpxUnitSums))};
 	int64 id = 0;
 	char *change;
 
@@ -479,28 +497,34 @@ kpx_optimize_policy(PG_FUNCTION_ARGS)
 	for (int m = 0; m < registry->n_modules; m++)
 		kpx_require_owner(registry->modules[m].owner, "module", registry->modules[m].name);
 	replay = kpx_replay_read(PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1), KPX_REVENUE);
-	if (replay->n < 100)
+	if (replay->n < 100 || replay->users < FEWEST_USERS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%d logged slates are too few to optimise on, expected at least 100", replay->n),
+				 errmsg("%d logged slates of %zu users are too few to optimise on, expected at least 100 of %d", replay->n, replay->users,
+						FEWEST_USERS),
 				 errhint("Log slates with kpx_recommend_slate(..., log => true), with a policy whose epsilon is above 0.")));
 	climb.replay = replay;
-	climb.step = 2 * Max(1, (int) ceil(replay->n / 2.0 / options.slates));
+	climb.share = 2 * options.slates / replay->n;
 	for (int half = 0; half < 2; half++)
-		climb.calibration[half] = kpx_replay_calibration(replay, half, climb.step);
+	{
+		KpxReplayPart part = part_of(&climb, half);
+
+		climb.calibration[half] = kpx_replay_calibration(replay, &part);
+	}
 	set_dial(&dial, replay, kpx_policy(0), options.min_epsilon);
 	for (climb.half = 0; climb.half < 2; climb.half++)
 		climb_half(&climb, dial, &result);
 	turn(&dial, result.x);
 	change = proposal(&dial);
-	if (result.difference.mean > 0)
+	kpx_off_policy_intervals(result.difference, result.users, &judged, interval);
+	if (lift->value > 0)
 		id = insert_version(climb.base->id, change,
-							psprintf("{\"lift\": %.9g, \"std_error\": %.9g, \"value\": %.9g, \"slates\": " INT64_FORMAT "}", result.difference.mean,
-									 kpx_mean_std_error(&result.difference), result.after.value, result.slates));
+							psprintf("{\"lift\": %.9g, \"std_error\": %.9g, \"value\": %.9g, \"slates\": " INT64_FORMAT "}", lift->value,
+									 lift->error, result.after.value, result.slates));
 	else
 		ereport(NOTICE,
 				(errmsg("no better policy was found"),
-				 errdetail("Of the versions climbed to on one half of the slates, the mean on the other half is %.4g lower.", -result.difference.mean)));
-	put_result(fcinfo, id, &result, change);
+				 errdetail("Of the versions climbed to on one half of the users, the mean on the other half is %.4g lower.", -lift->value)));
+	put_result(fcinfo, id, &result, lift, change);
 	return (Datum) 0;
 }

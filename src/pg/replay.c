@@ -10,7 +10,8 @@
  * recommendations with sequential reward interactions"). The reward model is the
  * ranking's: P(click) P(convert | click) value. baseline is the weight above the place times
  * the model's expectation at it; direct the model's expectation along a slate that the
- * judged policy draws itself.
+ * judged policy draws itself. Users are the units of standard errors: the slates of one user
+ * are like each other.
  */
 #include "replay.h"
 
@@ -22,11 +23,15 @@
 #include "utils/timestamp.h"
 
 #include "core/rng.h"
+#include "idmap.h"
 #include "off_policy.h"
 #include "request.h"
 
 #define FETCH 500
 #define CALIBRATION_PRIOR 10 /* conversions */
+/* Streams of random numbers: which half a user is in, and whether in the share. */
+#define STREAM_HALF 0x68616C66
+#define STREAM_SHARE 0x73686172
 #define FIRST_IMPRESSION_COLUMN (KPX_N_LOGGED_SLATE_COLUMNS + 1)
 
 /* ------------------------------------------------------------ reading */
@@ -123,6 +128,7 @@ kpx_replay_read(TimestampTz since, KpxReward reward)
 	Oid types[] = {TIMESTAMPTZOID};
 	Datum values[] = {TimestampTzGetDatum(since)};
 	int size = 1024;
+	KpxIdMap *users = kpx_idmap_create(CurrentMemoryContext, KPX_ID_TEXT);
 	KpxCatalog catalog;
 	SPIPlanPtr plan;
 	Portal portal;
@@ -154,7 +160,12 @@ kpx_replay_read(TimestampTz since, KpxReward reward)
 				replay->slates = repalloc_huge(replay->slates, sizeof(KpxReplaySlate) * (size *= 2));
 			if (take_slate(&replay->slates[replay->n], registry, SPI_tuptable->vals[i], SPI_tuptable->tupdesc) &&
 				may_see(replay->slates[replay->n].slate))
-				replay->rows += replay->slates[replay->n++].shown;
+			{
+				KpxReplaySlate *r = &replay->slates[replay->n++];
+
+				r->user = kpx_idmap_add(users, kpx_id_from_text(KPX_ID_TEXT, r->slate->user_id));
+				replay->rows += r->shown;
+			}
 		}
 		SetUserIdAndSecContext(owner, security);
 		SPI_freetuptable(SPI_tuptable);
@@ -162,10 +173,19 @@ kpx_replay_read(TimestampTz since, KpxReward reward)
 	SPI_cursor_close(portal);
 	kpx_catalog_end(&catalog);
 	MemoryContextSwitchTo(context);
+	replay->users = kpx_idmap_count(users);
 	return replay;
 }
 
 /* ------------------------------------------------------------ replaying */
+
+static bool
+in_part(const KpxReplayPart *part, const KpxReplaySlate *r)
+{
+	if (part->half != KPX_BOTH_HALVES && (int) (kpx_random(part->seed, STREAM_HALF, r->user) >> 63) != part->half)
+		return false;
+	return part->share >= 1 || kpx_uniform(part->seed, STREAM_SHARE, r->user) < part->share;
+}
 
 /* Room for one slate's choice. */
 typedef struct Desk
@@ -202,7 +222,7 @@ expected_reward(const KpxReplay *replay, const double *calibration, const KpxLog
 }
 
 double *
-kpx_replay_calibration(const KpxReplay *replay, int first, int step)
+kpx_replay_calibration(const KpxReplay *replay, const KpxReplayPart *part)
 {
 	size_t pairs = ((size_t) replay->registry->n_modules + 1) * (size_t) replay->registry->n_modules;
 	double *observed = kpx_alloc(CurrentMemoryContext, pairs, sizeof(double));
@@ -210,11 +230,11 @@ kpx_replay_calibration(const KpxReplay *replay, int first, int step)
 
 	for (size_t p = 0; p < pairs; p++)
 		observed[p] = expected[p] = CALIBRATION_PRIOR;
-	for (int n = first; n < replay->n; n += step)
+	for (int n = 0; n < replay->n; n++)
 	{
 		const KpxReplaySlate *r = &replay->slates[n];
 
-		for (int p = 0; p < r->shown; p++)
+		for (int p = 0; p < r->shown && in_part(part, r); p++)
 		{
 			const KpxRankItem *item = &r->slate->items[r->item[p]];
 			int pair = pair_of(replay, r->slate, r->item[p]);
@@ -307,7 +327,7 @@ replay_own(Desk *desk, const KpxReplay *replay, const KpxReplaySlate *r, const K
 				direct[p] = 0;
 			break;
 		}
-		drawn = desk->choice[kpx_slate_draw(desk->probability, choices, kpx_uniform(view->seed, (uint64) s->slate_id, (uint64) p))];
+		drawn = desk->choice[kpx_slate_draw(desk->probability, choices, kpx_uniform(view->part.seed, (uint64) s->slate_id, (uint64) p))];
 		for (size_t o = 0; o < desk->slate.shown; o++)
 			seen |= desk->candidate[desk->slate.used[o]].module == desk->candidate[drawn].module &&
 					desk->candidate[desk->slate.used[o]].category == desk->candidate[drawn].category;
@@ -323,19 +343,27 @@ kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView
 	KpxReplayLog out = {0};
 	double *column[6];
 	uint32 *unit = kpx_alloc(CurrentMemoryContext, replay->rows, sizeof(uint32));
+	uint32 *unit_of = kpx_alloc(CurrentMemoryContext, replay->users, sizeof(uint32)); /* from 1; 0: no slate so far */
 	size_t row = 0;
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "kpxrec replay", ALLOCSET_DEFAULT_SIZES);
 
+	memset(unit_of, 0, replay->users * sizeof(uint32));
 	for (int c = 0; c < 6; c++)
 		column[c] = kpx_alloc(CurrentMemoryContext, replay->rows, sizeof(double));
 	out.dismissed = kpx_alloc(CurrentMemoryContext, replay->rows, sizeof(double));
-	for (int i = view->first; i < replay->n; i += view->step)
+	for (int i = 0; i < replay->n; i++)
 	{
 		const KpxReplaySlate *r = &replay->slates[i];
-		MemoryContext old = MemoryContextSwitchTo(work);
-		Desk desk = set_desk(r->slate, policy);
+		MemoryContext old;
+		Desk desk;
 
+		if (!in_part(&view->part, r))
+			continue;
 		CHECK_FOR_INTERRUPTS();
+		if (unit_of[r->user] == 0)
+			unit_of[r->user] = (uint32) ++out.users;
+		old = MemoryContextSwitchTo(work);
+		desk = set_desk(r->slate, policy);
 		replay_logged(&desk, replay, r, view, column[0] + row, column[1] + row, column[2] + row);
 		out.diversity += replay_own(&desk, replay, r, view, column[3] + row);
 		for (int p = 0; p < r->shown; p++)
@@ -343,10 +371,10 @@ kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView
 			column[4][row + p] = r->reward[p];
 			column[5][row + p] = expected_reward(replay, view->calibration, r->slate, r->item[p]);
 			out.dismissed[row + p] = r->dismissed[p];
-			unit[row + p] = (uint32) out.units;
+			unit[row + p] = unit_of[r->user] - 1;
 		}
 		row += (size_t) r->shown;
-		out.units++;
+		out.slates++;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work);
 	}
@@ -354,9 +382,9 @@ kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView
 	/* per slate, not per place */
 	for (size_t i = 0; i < row; i++)
 		for (int c = 2; c < 6; c++)
-			column[c][i] *= (double) row / (double) out.units;
-	if (out.units)
-		out.diversity /= (double) out.units;
+			column[c][i] *= (double) row / (double) out.slates;
+	if (out.slates)
+		out.diversity /= (double) out.slates;
 	out.log = (KpxLog){row, column[4], column[1], column[0], column[5], column[2], column[3], unit};
 	return out;
 }
@@ -391,8 +419,8 @@ evaluate_version(FunctionCallInfo fcinfo, int64 id)
 	InitMaterializedSRF(fcinfo, 0);
 	policy = kpx_policy(id);
 	replay = kpx_replay_read(PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1), reward);
-	log = kpx_replay(replay, policy, &(KpxReplayView){0, 1, (uint64) options.seed, false, NULL});
-	kpx_off_policy_report(fcinfo, &log.log, log.units, &options, "the log of slates");
+	log = kpx_replay(replay, policy, &(KpxReplayView){{KPX_BOTH_HALVES, 1, (uint64) options.seed}, false, NULL});
+	kpx_off_policy_report(fcinfo, &log.log, log.users, &options, "the log of slates");
 	return (Datum) 0;
 }
 

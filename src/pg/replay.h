@@ -21,6 +21,7 @@ typedef enum KpxReward
 typedef struct KpxReplaySlate
 {
 	KpxLoggedSlate *slate;
+	uint32 user; /* number among the users of the log */
 	int shown;
 	int *item; /* [shown] candidates */
 	double *propensity; /* [shown] given what stands above */
@@ -34,6 +35,7 @@ typedef struct KpxReplay
 	int n;
 	KpxReplaySlate *slates;
 	size_t rows; /* shown in all */
+	size_t users;
 	KpxReward reward;
 } KpxReplay;
 
@@ -44,7 +46,20 @@ typedef struct KpxReplay
 extern KpxReplay *kpx_replay_read(TimestampTz since, KpxReward reward);
 
 /*
- * Which slates are replayed, first, first + step, ..., and how. by_place: a place's weight
+ * Whose slates: those of one half of the users, or of all, and of these a share. A user's slates are
+ * like each other, so they stay together.
+ */
+typedef struct KpxReplayPart
+{
+	int half; /* 0 or 1; KPX_BOTH_HALVES */
+	double share; /* 0 .. 1 */
+	uint64 seed; /* of both */
+} KpxReplayPart;
+
+#define KPX_BOTH_HALVES (-1)
+
+/*
+ * Which slates are replayed, and how. by_place: a place's weight
  * is its own, probability over propensity given what stands above it in the log, instead of the
  * product down to it. That judges the policy place by place, above it the policy that logged:
  * it says less than a whole slate would, with far less noise. calibration: of the reward model, from
@@ -52,9 +67,7 @@ extern KpxReplay *kpx_replay_read(TimestampTz since, KpxReward reward);
  */
 typedef struct KpxReplayView
 {
-	int first;
-	int step;
-	uint64 seed;
+	KpxReplayPart part;
 	bool by_place;
 	const double *calibration;
 } KpxReplayView;
@@ -62,18 +75,19 @@ typedef struct KpxReplayView
 /* One replay of slates under a policy; arrays are in the current context. */
 typedef struct KpxReplayLog
 {
-	KpxLog log; /* rewards in slates: the mean over rows is the mean of a slate */
+	KpxLog log; /* rewards in slates: the mean over rows is the mean of a slate. Units are users */
 	double *dismissed; /* [log.n] 1: the shown item was dismissed */
-	size_t units;
+	size_t slates;
+	size_t users;
 	double diversity; /* mean share of different modules and categories in the policy's own slates */
 } KpxReplayLog;
 
 extern KpxReplayLog kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView *view);
 
 /*
- * By pair of modules, conversions observed over expected in slates first, first + step, ..., both
+ * By pair of modules, conversions observed over expected in a part of the slates, both
  * with 10 added. For revenue and conversions; one array in the current context.
  */
-extern double *kpx_replay_calibration(const KpxReplay *replay, int first, int step);
+extern double *kpx_replay_calibration(const KpxReplay *replay, const KpxReplayPart *part);
 
 #endif /* KPX_REPLAY_H */

@@ -157,6 +157,14 @@ test_against_brute_force(void)
 	free(p);
 }
 
+/* Does the 95 % bootstrap-t interval of t[n] cover the truth? */
+static bool
+covers(double *t, size_t n, double value, double error, double truth)
+{
+	n = kpx_sort_values(t, n);
+	return value - error * kpx_quantile(t, n, 0.975) <= truth && truth <= value - error * kpx_quantile(t, n, 0.025);
+}
+
 /* Standard errors and the bootstrap agree with the spread over many logs; intervals cover. */
 static void
 test_coverage(void)
@@ -212,16 +220,14 @@ test_coverage(void)
 		{
 			for (uint64_t b = 0; b < REPLICATES; b++)
 			{
-				KpxUnitSums drawn = {0};
+				KpxReplicate drawn = {.squares = {0}};
 
 				kpx_bootstrap_add(sums, ROWS, l, b, 0, 300, &drawn);
 				kpx_bootstrap_add(sums, ROWS, l, b, 300, ROWS, &drawn);
-				CHECK_NEAR(drawn.rows, ROWS, 0);
-				replicate[b] = kpx_estimate(KPX_SNIPS, &drawn);
+				CHECK_NEAR(drawn.total.rows, ROWS, 0);
+				replicate[b] = kpx_bootstrap_t(KPX_SNIPS, &drawn, ROWS, kpx_estimate(KPX_SNIPS, &total));
 			}
-			CHECK_EQ(kpx_sort_values(replicate, REPLICATES), REPLICATES);
-			boot_covered += kpx_quantile(replicate, REPLICATES, 0.025) <= p->truth &&
-							p->truth <= kpx_quantile(replicate, REPLICATES, 0.975);
+			boot_covered += covers(replicate, REPLICATES, kpx_estimate(KPX_SNIPS, &total), std_error(KPX_SNIPS, sums, ROWS), p->truth);
 		}
 	}
 	for (int e = 0; e < KPX_ESTIMATORS; e++)
@@ -238,6 +244,119 @@ test_coverage(void)
 	free(workspace);
 	free(sums);
 	free(p);
+}
+
+/*
+ * Revenue: one user in twelve buys, at prices from 1 to 110, mostly low ones; users have one to four
+ * rows, which resemble each other. Bootstrap-t intervals cover at their nominal rate, intervals of
+ * percentiles do not.
+ */
+static void
+test_skewed_coverage(void)
+{
+	enum
+	{
+		LOGS = 400,
+		USERS = 200,
+		REPLICATES = 300
+	};
+	static const KpxEstimator judged[] = {KPX_IPS, KPX_SNIPS};
+	double *column[3];
+	uint32_t *unit = test_alloc(sizeof(uint32_t) * USERS * 4);
+	KpxUnitSums *sums = test_alloc(sizeof(KpxUnitSums) * USERS);
+	/* E(rewards of a user) / E(rows of a user): a price and 1.5 fifths of it over 2.5; rewards do not depend on the weights, whose mean is 1 */
+	double truth = 0.08 * 109 / log(110) * (1 + 0.2 * 1.5) / 2.5;
+	int covered[2] = {0};
+	int by_percentiles = 0;
+
+	for (int c = 0; c < 3; c++)
+		column[c] = test_alloc(sizeof(double) * USERS * 4);
+	for (uint64_t l = 0; l < LOGS; l++)
+	{
+		KpxLog log = {0, column[0], column[1], column[2], NULL, NULL, NULL, unit};
+		KpxUnitSums total;
+		double t[2][REPLICATES];
+		double value[REPLICATES];
+
+		for (uint64_t u = 0; u < USERS; u++)
+		{
+			bool buys = kpx_uniform(l, 11, u) < 0.08;
+			double price = pow(110, kpx_uniform(l, 12, u));
+			size_t rows = 1 + test_below(l + 77, u, 4);
+
+			for (uint64_t r = 0; r < rows; r++)
+			{
+				/* shown with 0.6 and 0.4 by the log, 0.4 and 0.6 by the judged policy */
+				bool first = kpx_uniform(l, 20 + r, u) < 0.6;
+
+				column[0][log.n] = buys ? price * (r == 0 ? 1 : 0.2) : 0;
+				column[1][log.n] = first ? 0.6 : 0.4;
+				column[2][log.n] = first ? 0.4 : 0.6;
+				unit[log.n++] = (uint32_t) u;
+			}
+		}
+		memset(sums, 0, sizeof(KpxUnitSums) * USERS);
+		kpx_log_sums(&log, 10, 10, 0, log.n, sums);
+		total = total_of(sums, USERS);
+		for (uint64_t b = 0; b < REPLICATES; b++)
+		{
+			KpxReplicate drawn = {.squares = {0}};
+
+			kpx_bootstrap_add(sums, USERS, l, b, 0, USERS, &drawn);
+			for (int e = 0; e < 2; e++)
+				t[e][b] = kpx_bootstrap_t(judged[e], &drawn, USERS, kpx_estimate(judged[e], &total));
+			value[b] = kpx_estimate(KPX_IPS, &drawn.total);
+		}
+		for (int e = 0; e < 2; e++)
+			covered[e] += covers(t[e], REPLICATES, kpx_estimate(judged[e], &total), std_error(judged[e], sums, USERS), truth);
+		CHECK_EQ(kpx_sort_values(value, REPLICATES), REPLICATES);
+		by_percentiles += kpx_quantile(value, REPLICATES, 0.025) <= truth && truth <= kpx_quantile(value, REPLICATES, 0.975);
+	}
+	printf("skewed revenue, 16 buyers of 200: 95 %% intervals cover %.1f %% (ips), %.1f %% (snips); percentiles %.1f %%\n", 100.0 * covered[0] / LOGS,
+		   100.0 * covered[1] / LOGS, 100.0 * by_percentiles / LOGS);
+	/* 95 % of 400, +- 2.6 binomial standard errors */
+	for (int e = 0; e < 2; e++)
+		CHECK(covered[e] >= 369 && covered[e] <= 391);
+	CHECK(by_percentiles < 369);
+	for (int c = 0; c < 3; c++)
+		free(column[c]);
+	free(unit);
+	free(sums);
+}
+
+/* A replicate's t by hand: from its draws, its own mean and its own standard error. */
+static void
+test_bootstrap_t(void)
+{
+	double reward[] = {1, 0, 2, 0, 5};
+	double half[] = {0.5, 0.5, 0.5, 0.5, 0.5};
+	KpxLog log = {5, reward, half, half, NULL, NULL, NULL, NULL};
+	KpxUnitSums sums[5] = {{0}};
+	double infinite[] = {-INFINITY, 1, 2, INFINITY};
+	KpxReplicate drawn = {.squares = {0}};
+	double mean = 0;
+	double squares = 0;
+
+	kpx_log_sums(&log, 10, 10, 0, 5, sums);
+	kpx_bootstrap_add(sums, 5, 3, 1, 0, 5, &drawn);
+	for (uint64_t d = 0; d < 5; d++)
+		mean += reward[((unsigned __int128) kpx_random(3, 1, d) * 5) >> 64] / 5;
+	for (uint64_t d = 0; d < 5; d++)
+		squares += pow(reward[((unsigned __int128) kpx_random(3, 1, d) * 5) >> 64] - mean, 2);
+	CHECK(squares > 0);
+	CHECK_NEAR(kpx_bootstrap_t(KPX_IPS, &drawn, 5, 1.6), (mean - 1.6) / sqrt(squares / 4 / 5), 1e-12);
+	CHECK_NEAR(kpx_bootstrap_t(KPX_IPS, &drawn, 5, mean), 0, 0);
+	/* the same unit five times over */
+	drawn = (KpxReplicate){.squares = {0}};
+	for (int d = 0; d < 5; d++)
+		kpx_bootstrap_add(sums + 2, 1, 3, 1, 0, 1, &drawn);
+	CHECK(kpx_bootstrap_t(KPX_IPS, &drawn, 5, 1.6) == INFINITY);
+	CHECK(kpx_bootstrap_t(KPX_IPS, &drawn, 5, 3) == -INFINITY);
+	CHECK(isnan(kpx_bootstrap_t(KPX_DR, &drawn, 5, NAN)));
+	CHECK(kpx_quantile(infinite, 4, 0.1) == -INFINITY);
+	CHECK(kpx_quantile(infinite, 4, 0.9) == INFINITY);
+	CHECK_NEAR(kpx_quantile(infinite, 4, 0.5), 1.5, 1e-12);
+	CHECK_NEAR(kpx_quantile(infinite, 4, 1.0 / 3), 1, 1e-12);
 }
 
 /* A wrong model: direct is off, doubly robust is not. */
@@ -345,6 +464,8 @@ main(void)
 {
 	test_against_brute_force();
 	test_coverage();
+	test_skewed_coverage();
+	test_bootstrap_t();
 	test_wrong_model();
 	test_units();
 	test_edges();

@@ -8,7 +8,7 @@ SELECT model FROM kpx_train(ARRAY['courses', 'products'], params => app.small())
 SELECT kpx_set_policy(params => '{"epsilon": 0.8, "top": 12, "diversity": 0, "value": 1}') AS logging \gset
 SELECT kpx_set_policy(params => '{"lambda": 0.9, "epsilon": 0.1}', activate => false) AS other \gset
 SELECT kpx_set_policy('courses', '{"max_per_slate": 0}', activate => false) AS tight \gset
-SELECT throws_ok('SELECT kpx_optimize_policy()', '55000', '0 logged slates are too few to optimise on, expected at least 100', 'nothing to optimise on');
+SELECT throws_ok('SELECT kpx_optimize_policy()', '55000', '0 logged slates of 0 users are too few to optimise on, expected at least 100 of 20', 'nothing to optimise on');
 SELECT is((SELECT count(*) FROM kpx_evaluate_policy(:logging, NULL) WHERE value IS NULL AND rows = 0), 7::bigint, 'nothing to judge from');
 
 -- planted: what an impression earns in the mean; products earn four times as much as courses, and every item its own

@@ -88,6 +88,20 @@ regress() {
 	rm -rf "$dir"
 }
 
+# Sessions beside each other, step by step; some servers are installed without the tester.
+isolation() {
+	local tester dir=$RUN_DIR/isolation expected=
+	tester=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/isolation
+	[ -x "$tester/isolationtester" ] || { echo "SKIPPED: this server was installed without $tester/isolationtester"; return 0; }
+	mkdir "$dir" && ln -s "$PWD/test/isolation/expected" "$dir/expected" || return 1
+	[ "$VERSION" -ge 16 ] && expected=--expecteddir=$dir
+	createdb isolation && psql -Xq -v ON_ERROR_STOP=1 -d isolation -f test/isolation/setup.sql || return 1
+	"$tester/pg_isolation_regress" --bindir="$BINDIR" --inputdir=test/isolation --outputdir="$dir" $expected --use-existing \
+		--dbname=isolation $(cd test/isolation/specs && ls -- *.spec | sed 's/\.spec$//') >"$dir/out" 2>&1 ||
+		{ cat "$dir/out" "$dir/output_iso/regression.diffs" "$dir/regression.diffs" 2>/dev/null; rm -rf "$dir"; return 1; }
+	dropdb isolation && rm -rf "$dir"
+}
+
 pgtap_file() {
 	local database
 	database=tap_$(basename "$1" .sql)
@@ -104,11 +118,12 @@ pgtap_file() {
 # SQL tests on one server, preloaded or not.
 server_tests() {
 	local how=$1
-	{ echo "pg_regress ($how)"; ls test/pgtap/*.sql | sed "s|.*/\(.*\)\.sql|pgtap \1 ($how)|"; } | wanted || return 0
+	{ echo "pg_regress ($how)"; [ -z "$2" ] || echo isolation; ls test/pgtap/*.sql | sed "s|.*/\(.*\)\.sql|pgtap \1 ($how)|"; } | wanted || return 0
 	cluster_start "$2" || { failed=$((failed + 1)); return; }
 	DATA_DIR=$PWD/../shared/data
 	export DATA_DIR
 	step "pg_regress ($how)" regress "${how// /_}"
+	[ -z "$2" ] || step "isolation" isolation
 	for file in test/pgtap/*.sql; do
 		step "pgtap $(basename "$file" .sql) ($how)" pgtap_file "$file"
 	done

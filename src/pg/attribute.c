@@ -295,6 +295,8 @@ kpx_attribute(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("attribution rule \"%s\" is not known", rule),
 				 errhint("Known rules: last_touch, position.")));
 	kpx_catalog_begin(&catalog, false);
+	/* Before rows of feedback and rates, as kpx_expire_impressions: it cannot hold these while we hold those. */
+	kpx_catalog_execute("LOCK TABLE ONLY kpx.impression IN ACCESS SHARE MODE", 0, NULL, NULL, NULL, false);
 	kpx_catalog_execute("LOCK TABLE kpx.attribution IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL, NULL, false);
 	kpx_catalog_end(&catalog);
 	for (int m = 0; m < registry->n_modules; m++)

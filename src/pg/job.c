@@ -80,6 +80,22 @@ owner_name(void)
 	return GetUserNameFromId(GetUserId(), false);
 }
 
+/*
+ * A job does whatever its owner may, so changing one takes what SET ROLE takes. From 16 on a
+ * membership can give its privileges without that.
+ */
+static bool
+may_change_jobs_of(const char *owner)
+{
+#if PG_VERSION_NUM >= 160000
+	Oid role = get_role_oid(owner, true);
+
+	if (!superuser() && !(OidIsValid(role) && member_can_set_role(GetUserId(), role)))
+		return false;
+#endif
+	return kpx_has_role(owner);
+}
+
 static void
 bad(const char *format, const char *name, const char *hint)
 {
@@ -257,6 +273,10 @@ require_job(Datum name)
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("job \"%s\" does not exist", TextDatumGetCString(name)),
 				 errhint("See the view kpx_jobs.")));
 	kpx_require_owner(owner, "job", TextDatumGetCString(name));
+	if (!may_change_jobs_of(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be able to SET ROLE \"%s\" to change job \"%s\"", owner, TextDatumGetCString(name)),
+				 errdetail("The job runs with all rights of its owner.")));
 	return id;
 }
 
@@ -321,7 +341,7 @@ kpx_resume(PG_FUNCTION_ARGS)
 	jobs = kpx_jobs_load(&n);
 	for (int i = 0; i < n; i++)
 	{
-		if ((only != 0 && jobs[i].id != only) || (jobs[i].enabled && !jobs[i].elsewhere) || !kpx_has_role(jobs[i].owner))
+		if ((only != 0 && jobs[i].id != only) || (jobs[i].enabled && !jobs[i].elsewhere) || !may_change_jobs_of(jobs[i].owner))
 			continue;
 		values[2] = Int32GetDatum(jobs[i].id);
 		resumed += one_number("UPDATE kpx.job SET enabled = true, paused_because = NULL, retry_at = NULL, attempt = 0, consecutive_losses = 0,"

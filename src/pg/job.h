@@ -101,7 +101,7 @@ extern KpxDue kpx_job_due(const KpxJob *job, TimestampTz now, bool *retry);
 
 /* ------------------------------------------------------------ job_task */
 
-/* 22023 listing the tasks when there is none of this name, or its arguments cannot be. */
+/* 22023 listing the tasks when there is none of this name, or its arguments cannot be; 42501 unless the current role may call it. */
 extern void kpx_task_check(const char *task, Jsonb *arguments);
 /* The call that the task is, as one would write it. */
 extern char *kpx_task_sql(const char *task, Jsonb *arguments);
@@ -185,5 +185,7 @@ typedef struct KpxWorkerOrder
 extern void kpx_worker_prepare(BackgroundWorker *worker, const char *function, const char *name);
 /* The first thing a process of ours does when it is connected: settings that it must not take from a role or database. */
 extern void kpx_worker_pin_settings(void);
+/* Begins a transaction of its own, at the time it is now. */
+extern void kpx_worker_begin(void);
 
 #endif /* KPX_JOB_H */

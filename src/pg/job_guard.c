@@ -277,31 +277,40 @@ judge(const KpxModel *model, const KpxGuard *guard, const KpxTraining *training,
 	return kpx_judge(data, model, module_in(model, training->modules[m]->id), &pairs, K, 1, own, popular);
 }
 
-/* Means over modules of the new model's NDCG and of what it is held against; all of its metrics go into the guard's. */
+/*
+ * Means over modules of the new model's NDCG and of what it is held against; all of its metrics go
+ * into the guard's. An active model that was dropped meanwhile cannot be asked; *gone is one of
+ * those, or 0.
+ */
 static uint64
-measure(KpxGuard *guard, const KpxTraining *training, double *value, double *other)
+measure(KpxGuard *guard, const KpxTraining *training, double *value, double *other, int64 *gone)
 {
 	KpxRegistry *registry = kpx_registry();
 	uint64 users = 0;
 	int judged = 0;
 
 	*value = *other = 0;
+	*gone = 0;
 	for (int m = 0; m < training->n_modules; m++)
 	{
 		KpxJudgement own;
 		KpxJudgement popular;
-		KpxJudgement active;
+		KpxJudgement theirs;
 		KpxJudgement unused;
+		KpxModel *active;
 		uint64 judged_here;
 
 		if (guard->pairs[m].n == 0)
 			continue;
 		judged_here = judge(training->model, guard, training, m, &own, &popular);
 		kpx_metrics_add(&guard->metrics, training->modules[m]->name, K, judged_here, &own, &popular);
-		if (guard->newest)
-			(void) judge(kpx_model(registry, guard->active[m]), guard, training, m, &active, &unused);
+		active = guard->newest ? kpx_model_if_exists(registry, guard->active[m]) : NULL;
+		if (active)
+			(void) judge(active, guard, training, m, &theirs, &unused);
+		else if (guard->newest)
+			*gone = guard->active[m];
 		*value += own.mean[KPX_NDCG].mean;
-		*other += (guard->newest ? &active : &popular)->mean[KPX_NDCG].mean;
+		*other += (active ? &theirs : &popular)->mean[KPX_NDCG].mean;
 		users += judged_here;
 		judged++;
 	}
@@ -334,6 +343,7 @@ kpx_guard_judge(KpxGuard *guard, const KpxTraining *training, char **why)
 	double value;
 	double other;
 	uint64 users;
+	int64 gone;
 	const char *against;
 	bool good;
 
@@ -347,13 +357,15 @@ kpx_guard_judge(KpxGuard *guard, const KpxTraining *training, char **why)
 		if (guard->active[m] != 0)
 			break;
 	}
-	users = measure(guard, training, &value, &other);
+	users = measure(guard, training, &value, &other, &gone);
 	if (users == 0)
 	{
 		*why = pstrdup("no user has two interactions to judge it by");
 		return true;
 	}
 	against = guard->newest ? psprintf("active model %s", active_names(guard, training->n_modules)) : "popularity";
+	if (gone)
+		against = psprintf("popularity (model " INT64_FORMAT " was dropped while this one was being trained)", gone);
 	good = value >= other * (1 - guard->margin);
 	*why = psprintf("ndcg@%d %.4f, %s %.4f, on %s interactions of " UINT64_FORMAT " users%s", K, value, against, other,
 					guard->newest ? "the newest" : "random", users,
@@ -364,14 +376,19 @@ kpx_guard_judge(KpxGuard *guard, const KpxTraining *training, char **why)
 bool
 kpx_guard_still_valid(const KpxGuard *guard, const KpxTraining *training)
 {
-	KpxRegistry *registry = kpx_registry();
+	Oid types[] = {INT4OID};
+	KpxCatalog catalog;
+	bool valid = true;
+	bool null;
 
+	kpx_catalog_begin(&catalog, true);
 	for (int m = 0; m < training->n_modules; m++)
 	{
-		const KpxModule *module = kpx_find_module_by_id(registry, training->modules[m]->id);
+		Datum values[] = {Int32GetDatum(training->modules[m]->id)};
 
-		if (module == NULL || module->active_model != guard->active[m])
-			return false;
+		kpx_catalog_execute("SELECT model_id FROM kpx.active_model WHERE module_id = $1", 1, types, values, NULL, true);
+		valid &= SPI_processed == 0 || DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null)) == guard->active[m];
 	}
-	return true;
+	kpx_catalog_end(&catalog);
+	return valid;
 }

@@ -6,7 +6,8 @@
  * active model was made, which neither of the two has learned from. Both rank all items for
  * these users, from the same histories, and the new one must not be worse than the active one by
  * more than a margin. Where too few interactions are new, or have no times, random ones are
- * kept out, which the active model knows: then the new one must not be worse than popularity.
+ * kept out, which the active model knows: then the new one must not be worse than popularity; nor
+ * when the active model is dropped before it can be asked.
  */
 #ifndef KPX_JOB_GUARD_H
 #define KPX_JOB_GUARD_H
@@ -33,7 +34,10 @@ extern void kpx_guard_hold_out(KpxGuard *guard, KpxTraining *training);
  */
 extern bool kpx_guard_judge(KpxGuard *guard, const KpxTraining *training, char **why);
 
-/* Whether the active models are still those it was judged against. */
+/*
+ * Whether the active models are still those it was judged against, or gone without another in their
+ * place: then any model that passed is better than none. The caller has locked the modules.
+ */
 extern bool kpx_guard_still_valid(const KpxGuard *guard, const KpxTraining *training);
 
 #endif /* KPX_JOB_GUARD_H */

@@ -74,7 +74,7 @@ list_databases(MemoryContext context)
 	TableScanDesc scan;
 	HeapTuple tuple;
 
-	StartTransactionCommand();
+	kpx_worker_begin();
 	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(relation, 0, NULL);

@@ -47,13 +47,6 @@ static bool crowded = false; /* said so in the log already */
 /* ------------------------------------------------------------ transactions */
 
 static void
-begin(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-}
-
-static void
 commit(void)
 {
 	CommitTransactionCommand();
@@ -66,7 +59,7 @@ end_run(int64 run, const char *status, const char *sqlstate, const char *message
 {
 	KpxOutcome outcome = {status, sqlstate, message, NULL, -1, -1, NULL};
 
-	begin();
+	kpx_worker_begin();
 	kpx_run_finish(run, &outcome);
 	commit();
 }
@@ -105,7 +98,7 @@ reap_others(MemoryContext context)
 	int64 *runs;
 	int n;
 
-	begin();
+	kpx_worker_begin();
 	MemoryContextSwitchTo(context);
 	runs = kpx_runs_running(&n);
 	commit();
@@ -200,7 +193,7 @@ start(const KpxJob *job, const KpxDue *due, bool retry)
 	int64 run;
 	int place;
 
-	begin();
+	kpx_worker_begin();
 	fault = owner_fault(job->owner, &role);
 	if (fault)
 	{
@@ -220,7 +213,7 @@ start(const KpxJob *job, const KpxDue *due, bool retry)
 		say_crowded("as many run as may");
 		return false;
 	}
-	begin();
+	kpx_worker_begin();
 	run = kpx_run_start(job->id, due->slot, (int64) due->missed, retry);
 	kpx_run_number(place, run); /* 0, which frees it, when the job was unscheduled just now */
 	commit();
@@ -232,7 +225,7 @@ start(const KpxJob *job, const KpxDue *due, bool retry)
 		return true;
 	}
 	kpx_run_release(run);
-	begin();
+	kpx_worker_begin();
 	kpx_run_unstart(run, job, (int64) due->missed);
 	commit();
 	say_crowded("no background worker is free");
@@ -254,7 +247,7 @@ look_at(const KpxJob *job, TimestampTz now, TimestampTz *next)
 	due = kpx_job_due(job, now, &retry);
 	if (due.clock_was_wrong)
 	{
-		begin();
+		kpx_worker_begin();
 		kpx_job_pass_over(job->id, now, 0);
 		commit();
 	}
@@ -263,7 +256,7 @@ look_at(const KpxJob *job, TimestampTz now, TimestampTz *next)
 		/* What comes due meanwhile is passed over, not queued. */
 		if (job->enabled && !retry && due.start <= now)
 		{
-			begin();
+			kpx_worker_begin();
 			kpx_job_pass_over(job->id, due.slot, (int64) due.missed + 1);
 			commit();
 		}
@@ -281,7 +274,7 @@ look_at(const KpxJob *job, TimestampTz now, TimestampTz *next)
 	*next = due.start;
 	if (job->next_start != due.start && !retry)
 	{
-		begin();
+		kpx_worker_begin();
 		kpx_job_set_next_start(job->id, due.start);
 		commit();
 	}
@@ -290,7 +283,7 @@ look_at(const KpxJob *job, TimestampTz now, TimestampTz *next)
 static void
 stop_poisoned(const KpxJob *job, const char *because)
 {
-	begin();
+	kpx_worker_begin();
 	kpx_job_stop(job->id, because);
 	commit();
 	ereport(WARNING, (errmsg("kpxrec job \"%s\" is paused: %s", job->name, because)));
@@ -334,7 +327,7 @@ look_at_all(MemoryContext context)
 	KpxJob *jobs;
 	int n;
 
-	begin();
+	kpx_worker_begin();
 	MemoryContextSwitchTo(context);
 	jobs = kpx_jobs_load(&n);
 	commit();
@@ -362,7 +355,7 @@ expire_runs(TimestampTz *expired_at)
 {
 	if (*expired_at + EXPIRE_EVERY > GetCurrentTimestamp())
 		return;
-	begin();
+	kpx_worker_begin();
 	kpx_runs_expire();
 	commit();
 	*expired_at = GetCurrentTimestamp();
@@ -373,7 +366,7 @@ has_extension(void)
 {
 	bool there;
 
-	begin();
+	kpx_worker_begin();
 	there = kpx_extension_matches();
 	commit();
 	return there;
@@ -385,6 +378,7 @@ sleep_until(TimestampTz next)
 	long milliseconds = next == 0 ? 60000 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
 
 	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) pgstat_report_stat(true); /* nobody else does for a process that goes on: autovacuum would not see our updates */
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(milliseconds + 1, 60000), PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();

@@ -9,10 +9,15 @@
 #include "job.h"
 
 #include "access/xact.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "registry.h"
@@ -189,6 +194,24 @@ kpx_task_sql(const char *name, Jsonb *arguments)
 	return sql.data;
 }
 
+/* Preparing a call does not look whether the current role may make it. */
+static void
+require_execute(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	RangeTblEntry *from = linitial_node(RangeTblEntry, linitial_node(Query, source->query_list)->rtable);
+	Oid function = castNode(FuncExpr, linitial_node(RangeTblFunction, from->functions)->funcexpr)->funcid;
+	AclResult allowed;
+
+#if PG_VERSION_NUM >= 160000
+	allowed = object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE);
+#else
+	allowed = pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE);
+#endif
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(function));
+}
+
 void
 kpx_task_check(const char *name, Jsonb *arguments)
 {
@@ -207,6 +230,7 @@ kpx_task_check(const char *name, Jsonb *arguments)
 	plan = SPI_prepare(sql, 0, NULL); /* raises what calling it would: no such argument, a wrong type */
 	if (plan == NULL)
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("cannot prepare %s", sql)));
+	require_execute(plan);
 	SPI_finish();
 }
 
@@ -233,7 +257,7 @@ first_row(MemoryContext context)
 static void
 run_call(const char *task, Jsonb *arguments, MemoryContext context, KpxOutcome *outcome)
 {
-	StartTransactionCommand();
+	kpx_worker_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	if (SPI_execute(kpx_task_sql(task, arguments), false, 0) != SPI_OK_SELECT)

@@ -80,7 +80,7 @@ wants_activation(Jsonb *arguments)
 static void
 begin(MemoryContext context, bool snapshot)
 {
-	StartTransactionCommand();
+	kpx_worker_begin();
 	XactIsoLevel = XACT_READ_COMMITTED;
 	if (snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -103,8 +103,11 @@ read_phase(KpxTraining *training, KpxGuard *guard, Jsonb *arguments)
 	Datum given = params_of(arguments);
 	char *algorithm = kpx_argument_text(arguments, "algorithm");
 	int n;
-	KpxModule **modules = modules_of(arguments, &n);
+	KpxModule **modules;
 
+	/* As the owner, who may have lost the right to train since. */
+	kpx_task_check("train", arguments);
+	modules = modules_of(arguments, &n);
 	guard->margin = kpx_job_margin(arguments);
 	kpx_training_begin(training, modules, n, kpx_algorithm_choose(algorithm ? algorithm : "ials", given), given,
 					   kpx_argument_text(arguments, "name"));
@@ -132,6 +135,7 @@ store_phase(KpxTraining *training, const KpxGuard *guard, bool wanted, bool good
 		return psprintf("model " INT64_FORMAT " is ready: the job does not activate", id);
 	if (!good)
 		return psprintf("model " INT64_FORMAT " is ready, not activated: %s", id, why);
+	kpx_model_lock_modules(id);
 	if (guard->margin >= 0 && !kpx_guard_still_valid(guard, training))
 		return psprintf("model " INT64_FORMAT " is ready, not activated: another model was activated while it was being trained (%s)", id, why);
 	kpx_training_require_owner(training);

@@ -24,13 +24,21 @@
 
 #include "progress.h"
 
+/* Each transaction has its own now(): a process that is no session of a client must say when it begins. */
+void
+kpx_worker_begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+}
+
 /* The job, its run marked with our process; NULL when it was unscheduled meanwhile. */
 static KpxJob *
 take_job(const KpxWorkerOrder *order, MemoryContext context)
 {
 	KpxJob *job;
 
-	StartTransactionCommand();
+	kpx_worker_begin();
 	MemoryContextSwitchTo(context);
 	job = kpx_job_load(order->job);
 	/* Numbers start again when the extension is dropped and created. */
@@ -50,13 +58,58 @@ has_new_events(const KpxJob *job, MemoryContext context, Jsonb **seen)
 
 	if (job->when_new_events == 0 && job->when_new_share == 0)
 		return true;
-	StartTransactionCommand();
+	kpx_worker_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	*seen = kpx_job_events(job, &due);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	return due;
+}
+
+/*
+ * A run's row is kept for weeks, and forgetting a user does not look into it: so of errors about
+ * data (class 22, where messages quote values) it has the message without what was put into it.
+ */
+static char *
+message_of(const ErrorData *error)
+{
+	const char *format = error->message_id;
+	StringInfoData text;
+
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION || error->sqlerrcode == ERRCODE_INVALID_PARAMETER_VALUE || format == NULL)
+		return error->message;
+	initStringInfo(&text);
+	while (*format)
+	{
+		if (*format != '%')
+			appendStringInfoChar(&text, *format++);
+		else if (format[1] == '%')
+		{
+			appendStringInfoChar(&text, '%');
+			format += 2;
+		}
+		else
+		{
+			appendStringInfoString(&text, "...");
+			format += 1 + strspn(format + 1, "0123456789.*-+ #$hlzjt");
+			format += *format != '\0';
+		}
+	}
+	return text.data;
+}
+
+/* Likewise the detail of errors where it says what a role may not, what is missing or too much, and never shows a row. */
+static const char *
+detail_of(const ErrorData *error)
+{
+	static const int shown[] = {ERRCODE_FEATURE_NOT_SUPPORTED, ERRCODE_INVALID_TRANSACTION_STATE, ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
+								ERRCODE_INSUFFICIENT_RESOURCES, ERRCODE_PROGRAM_LIMIT_EXCEEDED, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE};
+
+	for (int i = 0; i < (int) lengthof(shown); i++)
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(shown[i]))
+			return error->detail;
+	return error->sqlerrcode == ERRCODE_INVALID_PARAMETER_VALUE ? error->detail : NULL;
 }
 
 /* Runs the task and catches what it raises. */
@@ -87,7 +140,9 @@ run_task(const KpxJob *job, bool requested, MemoryContext context, KpxOutcome *o
 		RESUME_INTERRUPTS();
 		outcome->status = error->sqlerrcode == ERRCODE_QUERY_CANCELED ? "cancelled" : "failed";
 		outcome->sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-		outcome->message = error->detail ? psprintf("%s (%s)", error->message, error->detail) : error->message;
+		outcome->message = message_of(error);
+		if (detail_of(error))
+			outcome->message = psprintf("%s (%s)", outcome->message, detail_of(error));
 		outcome->events_seen = NULL;
 	}
 	PG_END_TRY();
@@ -96,7 +151,7 @@ run_task(const KpxJob *job, bool requested, MemoryContext context, KpxOutcome *o
 static void
 finish(const KpxWorkerOrder *order, const KpxOutcome *outcome, bool due)
 {
-	StartTransactionCommand();
+	kpx_worker_begin();
 	/* Nobody can be told where the extension was dropped. */
 	if (OidIsValid(get_extension_oid("kpxrec", true)))
 	{

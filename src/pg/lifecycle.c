@@ -187,22 +187,6 @@ set_share(const KpxModule *module, int64 model, double share)
 	kpx_catalog_end(&catalog);
 }
 
-/* Against those who drop the model while it is given work. */
-static void
-lock_model(int64 id)
-{
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(id)};
-	KpxCatalog catalog;
-
-	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute("SELECT FROM kpx.model WHERE id = $1 FOR KEY SHARE", 1, types, values, NULL, false);
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model " INT64_FORMAT " was dropped just now", id)));
-	kpx_catalog_end(&catalog);
-}
-
 PG_FUNCTION_INFO_V1(kpx_set_traffic);
 Datum
 kpx_set_traffic(PG_FUNCTION_ARGS)
@@ -226,7 +210,7 @@ kpx_set_traffic(PG_FUNCTION_ARGS)
 				 errhint("0.1 lets the model answer one user in ten.")));
 	kpx_require_owner(kpx_model_owner(id), "model", psprintf(INT64_FORMAT, id));
 	modules = modules_of(fcinfo, 2, id, &n);
-	lock_model(id);
+	kpx_model_lock(id);
 	lock_modules(modules, n);
 	for (int m = 0; m < n; m++)
 		set_share(modules[m], id, share);
@@ -265,7 +249,7 @@ go_back(const KpxModule *module, int64 active, int64 previous)
 	Datum values[] = {Int32GetDatum(module->id), Int64GetDatum(active), Int64GetDatum(previous)};
 	KpxCatalog catalog;
 
-	lock_model(previous);
+	kpx_model_lock(previous);
 	kpx_catalog_begin(&catalog, false);
 	kpx_catalog_execute("UPDATE kpx.activation SET rolled_back_at = clock_timestamp()"
 						" WHERE module_id = $1 AND model_id = $2 AND rolled_back_at IS NULL"

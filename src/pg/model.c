@@ -136,7 +136,7 @@ model_exists(const KpxModel *model)
 }
 
 KpxModel *
-kpx_model(KpxRegistry *registry, int64 id)
+kpx_model_if_exists(KpxRegistry *registry, int64 id)
 {
 	KpxModel *model = NULL;
 	int slot;
@@ -168,9 +168,7 @@ kpx_model(KpxRegistry *registry, int64 id)
 	{
 		model = kpx_model_load(id);
 		if (model == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("model " INT64_FORMAT " does not exist", id), errhint("See the view kpx_models.")));
+			return NULL;
 		kpx_models_found[model->segment ? KPX_FROM_SHARED : KPX_FROM_TABLES]++;
 		model->generation = registry->generation;
 		model->bytes = MemoryContextMemAllocated(model->context, true);
@@ -188,6 +186,24 @@ kpx_model(KpxRegistry *registry, int64 id)
 	}
 	model->used = ++clock_hand;
 	check_privilege(registry, model);
+	return model;
+}
+
+static void
+say_missing(int64 id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model " INT64_FORMAT " does not exist", id), errhint("See the view kpx_models.")));
+}
+
+KpxModel *
+kpx_model(KpxRegistry *registry, int64 id)
+{
+	KpxModel *model = kpx_model_if_exists(registry, id);
+
+	if (model == NULL)
+		say_missing(id);
 	return model;
 }
 
@@ -233,9 +249,37 @@ static void
 require_model(int64 id, char **owner, int **modules, int *n)
 {
 	if (!model_metadata(id, owner, modules, n))
+		say_missing(id);
+}
+
+void
+kpx_model_lock(int64 id)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	KpxCatalog catalog;
+
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("SELECT FROM kpx.model WHERE id = $1 FOR KEY SHARE", 1, types, values, NULL, false);
+	if (SPI_processed == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model " INT64_FORMAT " does not exist", id), errhint("See the view kpx_models.")));
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model " INT64_FORMAT " was dropped just now", id)));
+	kpx_catalog_end(&catalog);
+}
+
+void
+kpx_model_lock_modules(int64 id)
+{
+	Oid types[] = {INT8OID};
+	Datum values[] = {Int64GetDatum(id)};
+	KpxCatalog catalog;
+
+	kpx_model_lock(id);
+	kpx_catalog_begin(&catalog, false);
+	kpx_catalog_execute("SELECT FROM kpx.module WHERE id IN (SELECT module_id FROM kpx.model_module WHERE model_id = $1)"
+						" ORDER BY id FOR NO KEY UPDATE",
+						1, types, values, NULL, false);
+	kpx_catalog_end(&catalog);
 }
 
 void
@@ -245,15 +289,8 @@ kpx_model_activate(int64 id)
 	Datum values[] = {Int64GetDatum(id)};
 	KpxCatalog catalog;
 
+	kpx_model_lock_modules(id);
 	kpx_catalog_begin(&catalog, false);
-	/* Against a concurrent drop of the model or of a module. */
-	kpx_catalog_execute("SELECT FROM kpx.model WHERE id = $1 FOR KEY SHARE", 1, types, values, NULL, false);
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model " INT64_FORMAT " was dropped just now", id)));
-	kpx_catalog_execute("SELECT FROM kpx.module WHERE id IN (SELECT module_id FROM kpx.model_module WHERE model_id = $1)"
-						" ORDER BY id FOR KEY SHARE",
-						1, types, values, NULL, false);
 	/* Who challenged the active model is a challenger no more; and what kpx_rollback goes back to. */
 	kpx_catalog_execute("DELETE FROM kpx.traffic WHERE model_id = $1", 1, types, values, NULL, false);
 	kpx_catalog_execute("INSERT INTO kpx.activation (module_id, model_id)"

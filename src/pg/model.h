@@ -96,6 +96,10 @@ typedef struct KpxTrainingReport
 extern int kpx_model_store(KpxModel *model, const KpxTrainingReport *report);
 /* Writes a model that has more items than when it was stored, under its id. The caller has locked its row. */
 extern void kpx_model_replace(KpxModel *model);
+/* Until the transaction ends nobody drops this model. 42704 when somebody has. */
+extern void kpx_model_lock(int64 model);
+/* The same, and nobody changes which models answer for its modules, or drops those, in the order of their ids. */
+extern void kpx_model_lock_modules(int64 model);
 /* Makes it answer for these of its modules that are registered. */
 extern void kpx_model_activate(int64 model);
 /* Deletes it from all our tables; whoever calls has checked that they may. */
@@ -109,6 +113,8 @@ extern char *kpx_model_owner(int64 model);
  * gone, 42501, XX001 corrupt, 0A000 other version or machine, 53200 over kpxrec.cache_size.
  */
 extern KpxModel *kpx_model(KpxRegistry *registry, int64 id);
+/* The same, but NULL when it is gone. */
+extern KpxModel *kpx_model_if_exists(KpxRegistry *registry, int64 id);
 /* 53200 when a model of so many bytes can never be in the session's cache. */
 extern void kpx_model_check_size(int64 id, size_t needed);
 extern KpxModelModule *kpx_model_module(KpxModel *model, const char *name);

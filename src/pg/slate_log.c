@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "pgtime.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/inval.h"
@@ -239,6 +240,45 @@ kpx_slate_write(KpxSlateRequest *r, const KpxPlace *places, int n)
 
 /* ------------------------------------------------------------ expiry */
 
+/*
+ * Both logs for us alone, until the transaction ends. Others take them in any order and hold on
+ * to them (a transaction that gives feedback after it has looked at kpx_funnel, pg_dump), so we
+ * hold neither while we wait for the other.
+ */
+static void
+lock_logs(void)
+{
+	Oid namespace = get_namespace_oid("kpx", false);
+	Oid log[] = {get_relname_relid("slate", namespace), get_relname_relid("impression", namespace)};
+
+	for (int first = 0;; first = 1 - first)
+	{
+		CHECK_FOR_INTERRUPTS();
+		LockRelationOid(log[first], AccessExclusiveLock);
+		if (ConditionalLockRelationOid(log[1 - first], AccessExclusiveLock))
+			return;
+		UnlockRelationOid(log[first], AccessExclusiveLock);
+	}
+}
+
+/* Months of both logs that lie before until, as committed now; inside kpx_catalog_begin. */
+static char **
+months_before(Datum until, MemoryContext context, int *n)
+{
+	Oid types[] = {TIMESTAMPTZOID};
+	char **names;
+
+	kpx_catalog_execute("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+						" WHERE i.inhparent IN ('kpx.impression'::regclass, 'kpx.slate'::regclass)"
+						" AND to_date(right(c.relname, 6), 'YYYYMM') < ($1 AT TIME ZONE 'UTC')::date ORDER BY 1",
+						1, types, &until, NULL, false);
+	*n = (int) SPI_processed;
+	names = MemoryContextAlloc(context, sizeof(char *) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		names[i] = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	return names;
+}
+
 PG_FUNCTION_INFO_V1(kpx_expire_impressions);
 Datum
 kpx_expire_impressions(PG_FUNCTION_ARGS)
@@ -265,14 +305,12 @@ kpx_expire_impressions(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"older_than\" must not be negative")));
 	types[0] = TIMESTAMPTZOID;
 	values[0] = until;
-	kpx_catalog_execute("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-						" WHERE i.inhparent IN ('kpx.impression'::regclass, 'kpx.slate'::regclass)"
-						" AND to_date(right(c.relname, 6), 'YYYYMM') < ($1 AT TIME ZONE 'UTC')::date ORDER BY 1",
-						1, types, values, NULL, true);
-	n = (int) SPI_processed;
-	names = MemoryContextAlloc(context, sizeof(char *) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-		names[i] = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	names = months_before(until, context, &n);
+	if (n > 0)
+	{
+		lock_logs();
+		names = months_before(until, context, &n); /* another session may have dropped them */
+	}
 	for (int i = 0; i < n; i++)
 		kpx_catalog_execute(psprintf("DROP TABLE kpx.%s", quote_identifier(names[i])), 0, NULL, NULL, NULL, false);
 	kpx_catalog_execute("DELETE FROM kpx.feedback WHERE impression_at < $1", 1, types, values, NULL, false);

@@ -1,11 +1,11 @@
 -- job: what can be scheduled, what it refuses. Jobs that run are in test/t.
 BEGIN;
-SELECT plan(41);
+SELECT plan(45);
 \ir fixture.psql
 CREATE ROLE job_owner LOGIN;
 CREATE ROLE job_other LOGIN;
 CREATE ROLE job_nologin;
-GRANT EXECUTE ON FUNCTION kpx_schedule, kpx_alter_job, kpx_unschedule, kpx_run_now, kpx_pause, kpx_resume TO job_owner, job_other, job_nologin;
+GRANT EXECUTE ON FUNCTION kpx_schedule, kpx_alter_job, kpx_unschedule, kpx_run_now, kpx_pause, kpx_resume, kpx_attribute TO job_owner, job_other, job_nologin;
 SELECT current_setting('shared_preload_libraries') ~ 'kpxrec' AS preloaded \gset
 
 \if :preloaded
@@ -28,7 +28,7 @@ SELECT is(pg_temp.hint(c.sql), c.hint, c.sql) FROM (VALUES
 	 $$Or have pg_cron do it: SELECT cron.schedule('n', '0 3 1 * *', 'SELECT * FROM public.kpx_expire_impressions(older_than => ''1 year'')');$$)) c(sql, hint);
 SELECT throws_ok($$SELECT kpx_run_now('n')$$, '55000', NULL, 'kpx_run_now likewise');
 SELECT is(kpx_resume(), 0, 'kpx_resume works without');
-SELECT pass('preloaded only') FROM generate_series(1, 32);
+SELECT pass('preloaded only') FROM generate_series(1, 36);
 \endif
 
 \if :preloaded
@@ -79,6 +79,27 @@ SET ROLE job_other;
 SELECT is_empty('SELECT * FROM kpx_jobs', 'others do not see it');
 SELECT throws_ok($$SELECT kpx_unschedule('nightly')$$, '42501', 'must be owner of job "nightly"', 'nor delete it');
 SELECT is(kpx_resume(), 0, 'nor resume it');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION kpx_train(text[], text, jsonb, text, boolean) FROM PUBLIC;
+SET ROLE job_other;
+SELECT throws_ok($$SELECT kpx_schedule('x', 'train', '{"modules": ["courses"]}', every => '1 day')$$, '42501', 'permission denied for function kpx_train',
+	'what a role may not call it may not schedule');
+RESET ROLE;
+-- members: from 16 on a membership can be without SET ROLE, and a job does what its owner may
+SELECT current_setting('server_version_num')::int >= 160000 AS set_option \gset
+\if :set_option
+GRANT job_owner TO job_other WITH INHERIT TRUE, SET FALSE;
+SET ROLE job_other;
+SELECT throws_ok($$SELECT kpx_alter_job('nightly', '{"arguments": {}}')$$, '42501', 'must be able to SET ROLE "job_owner" to change job "nightly"', 'a member that may not SET ROLE changes no job');
+SELECT is(kpx_resume(), 0, 'nor resumes it');
+RESET ROLE;
+GRANT job_owner TO job_other WITH SET TRUE;
+\else
+GRANT job_owner TO job_other;
+SELECT pass('16 and later only') FROM generate_series(1, 2);
+\endif
+SET ROLE job_other;
+SELECT lives_ok($$SELECT kpx_alter_job('nightly', '{"arguments": {}}')$$, 'a member changes it');
 SET ROLE job_nologin;
 SELECT throws_ok($$SELECT kpx_schedule('x', 'attribute', every => '1 day')$$, '28000', NULL, 'a role that may not log in has no jobs');
 RESET ROLE;

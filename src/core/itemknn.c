@@ -35,6 +35,29 @@ kpx_knn_weigh(const KpxRows *rows, size_t begin, size_t end, uint32_t items, Kpx
 	}
 }
 
+/* Users whose offsets, and whose rows, are asked of memory before they are added: they lie anywhere. */
+#define OFFSETS_AHEAD 24
+#define ROWS_AHEAD 8
+
+static inline void
+ask_ahead(const KpxRows *by_user, const uint32_t *user, uint64_t known)
+{
+	if (OFFSETS_AHEAD < known)
+		__builtin_prefetch(by_user->offset + user[OFFSETS_AHEAD]);
+	if (ROWS_AHEAD < known)
+	{
+		uint64_t begin = by_user->offset[user[ROWS_AHEAD]];
+		uint64_t end = by_user->offset[user[ROWS_AHEAD] + 1];
+
+		/* of a long row the first lines: the processor goes on by itself */
+		for (uint64_t e = begin; e < end && e < begin + 4 * KPX_LANE; e += KPX_LANE)
+		{
+			__builtin_prefetch(by_user->index + e);
+			__builtin_prefetch(by_user->weight + e);
+		}
+	}
+}
+
 KpxStatus
 kpx_knn_row(const KpxRows *by_user, const KpxRows *by_item, KpxCursor *cursor, double budget, KpxRowSums *row)
 {
@@ -45,10 +68,14 @@ kpx_knn_row(const KpxRows *by_user, const KpxRows *by_item, KpxCursor *cursor, d
 		uint64_t at = by_item->offset[cursor->row] + cursor->done++;
 		uint32_t user = by_item->index[at];
 		float v = by_item->weight[at];
+		uint64_t begin;
+		size_t size;
 
-		for (uint64_t e = by_user->offset[user]; e < by_user->offset[user + 1]; e++)
-			kpx_row_add(row, ITEM(by_user->index[e]), v * by_user->weight[e]);
-		budget -= (double) (by_user->offset[user + 1] - by_user->offset[user]);
+		ask_ahead(by_user, by_item->index + at, n + by_item->offset[cursor->row] - at);
+		begin = by_user->offset[user];
+		size = (size_t) (by_user->offset[user + 1] - begin);
+		kpx_row_add(row, by_user->index + begin, by_user->weight + begin, size, v);
+		budget -= (double) size;
 		if (budget < 0 && cursor->done < n)
 			return KPX_MORE;
 	}

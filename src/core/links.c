@@ -88,6 +88,27 @@ sort_by_item(KpxHit *hits, size_t n)
 		}
 }
 
+void
+kpx_row_add(KpxRowSums *row, const uint32_t *index, const float *weight, size_t n, float v)
+{
+	/* Copies, because a byte written may be anything's; no branch, because whether an item is new cannot be predicted. */
+	float *sum = row->sum;
+	uint8_t *seen = row->seen;
+	uint32_t *touched = row->touched;
+	uint32_t count = row->n;
+
+	for (size_t e = 0; e < n; e++)
+	{
+		uint32_t item = index[e] & UINT32_C(0x7FFFFFFF);
+
+		touched[count] = item;
+		count += !seen[item];
+		seen[item] = 1;
+		sum[item] += v * weight[e];
+	}
+	row->n = count;
+}
+
 uint32_t
 kpx_row_best(KpxRowSums *row, uint32_t target, uint32_t keep, float *compact, KpxHit *hits, uint32_t *index, float *weight)
 {

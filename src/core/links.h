@@ -40,20 +40,12 @@ typedef struct KpxRowSums
 {
 	float *sum;
 	uint8_t *seen;
-	uint32_t *touched; /* items entries */
+	uint32_t *touched; /* items + 1 entries */
 	uint32_t n;
 } KpxRowSums;
 
-static inline void
-kpx_row_add(KpxRowSums *row, uint32_t item, float amount)
-{
-	if (!row->seen[item])
-	{
-		row->seen[item] = 1;
-		row->touched[row->n++] = item;
-	}
-	row->sum[item] += amount;
-}
+/* sum[index[e]] += v * weight[e] for n entries; bit 31 of index is ignored. */
+extern void kpx_row_add(KpxRowSums *row, const uint32_t *index, const float *weight, size_t n, float v);
 
 /*
  * The keep sums greatest by absolute value, of items other than target, zero left out, in

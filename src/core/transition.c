@@ -56,6 +56,8 @@ void
 kpx_transition_row(const KpxRows *by_user, const uint32_t *time, const uint32_t *order, const uint32_t *place,
 				   const KpxRows *by_item, uint32_t target, uint32_t window, double decay, KpxRowSums *row)
 {
+	static const float once = 1;
+
 	for (uint64_t e = by_item->offset[target]; e < by_item->offset[target + 1]; e++)
 	{
 		uint32_t user = by_item->index[e];
@@ -74,7 +76,7 @@ kpx_transition_row(const KpxRows *by_user, const uint32_t *time, const uint32_t 
 				break;
 			if (time[before] == time[own])
 				continue;
-			kpx_row_add(row, ITEM(by_user->index[before]), (float) amount);
+			kpx_row_add(row, by_user->index + before, &once, 1, (float) amount);
 			amount *= decay;
 			taken++;
 		}

@@ -300,7 +300,7 @@ make_hand(const Job *job)
 
 	hand.row = (KpxRowSums){kpx_alloc_aligned(CurrentMemoryContext, job->items, sizeof(float)),
 							kpx_alloc_aligned(CurrentMemoryContext, job->items, 1),
-							kpx_alloc_aligned(CurrentMemoryContext, job->items, sizeof(uint32)), 0};
+							kpx_alloc_aligned(CurrentMemoryContext, (size_t) job->items + 1, sizeof(uint32)), 0};
 	hand.dense = matrix_rows(job) > 0 ? kpx_alloc_aligned(CurrentMemoryContext, (size_t) job->items * KPX_EASE_ROWS, sizeof(float)) : NULL;
 	hand.compact = kpx_alloc_aligned(CurrentMemoryContext, job->items, sizeof(float));
 	hand.hits = kpx_alloc_aligned(CurrentMemoryContext, job->keep, sizeof(KpxHit));

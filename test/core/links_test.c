@@ -13,9 +13,10 @@ test_turn(uint32_t keep)
 {
 	static double dense[ITEMS][ITEMS];
 	static double kept[ITEMS][ITEMS];
+	static const float once = 1;
 	float sum[ITEMS] = {0};
 	uint8_t seen[ITEMS] = {0};
-	uint32_t touched[ITEMS];
+	uint32_t touched[ITEMS + 1];
 	float compact[ITEMS];
 	KpxHit hits[ITEMS];
 	uint32_t *index = test_alloc(ITEMS * keep * sizeof(uint32_t));
@@ -36,12 +37,12 @@ test_turn(uint32_t keep)
 			dense[j][t] = test_below(1, t * ITEMS + j, 3) ? kpx_normal(2, t, j) : 0;
 			if (dense[j][t] == 0 && t % 2)
 				continue;
-			kpx_row_add(&row, j, (float) (0.25 * dense[j][t]));
-			kpx_row_add(&row, j, (float) (0.75 * dense[j][t]));
+			kpx_row_add(&row, &j, &once, 1, (float) (0.25 * dense[j][t]));
+			kpx_row_add(&row, &j, &once, 1, (float) (0.75 * dense[j][t]));
 			if (t % 5 == 0) /* a sum that passes through zero is one entry still */
 			{
-				kpx_row_add(&row, j, (float) -dense[j][t]);
-				kpx_row_add(&row, j, (float) dense[j][t]);
+				kpx_row_add(&row, &j, &once, 1, (float) -dense[j][t]);
+				kpx_row_add(&row, &j, &once, 1, (float) dense[j][t]);
 			}
 		}
 		count[t] = kpx_row_best(&row, t, keep, compact, hits, index + t * keep, weight + t * keep);

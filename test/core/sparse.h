@@ -76,7 +76,7 @@ sparse_free(Sparse *s)
 static inline KpxRowSums
 row_make(uint32_t items)
 {
-	KpxRowSums row = {test_alloc(sizeof(float) * items), test_alloc(items), test_alloc(sizeof(uint32_t) * items), 0};
+	KpxRowSums row = {test_alloc(sizeof(float) * items), test_alloc(items), test_alloc(sizeof(uint32_t) * (items + 1)), 0};
 
 	memset(row.sum, 0, sizeof(float) * items);
 	memset(row.seen, 0, items);

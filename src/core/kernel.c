@@ -28,6 +28,8 @@ typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
 
 #if defined(__x86_64__)
 
+#include <immintrin.h>
+
 #define TARGET __attribute__((target("avx2,fma")))
 #define LEVEL(name) name##_avx2
 #define LEVEL_NAME "avx2"

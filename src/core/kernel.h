@@ -28,6 +28,7 @@ typedef struct KpxAhead
 } KpxAhead;
 
 #define KPX_LANES 8 /* systems that are solved side by side */
+#define KPX_CODE_ROWS 8 /* rows that lie together in code_products */
 
 typedef struct KpxKernels
 {
@@ -78,6 +79,13 @@ typedef struct KpxKernels
 	/* First i of [begin, n) in steps of 16 from begin (a multiple of 16) for which one of
 	 * score[i..i+16) reaches threshold; the last multiple of 16 not above n when none does. */
 	size_t (*next_above)(const float *score, size_t begin, size_t n, float threshold);
+
+	/*
+	 * product[i] = sum x[k] code[i][k], exactly, for groups of KPX_CODE_ROWS rows: columns 0..3 of each of its
+	 * rows, then columns 4..7, and so on, so that a register holds eight rows; ld bytes a row, 32-byte aligned.
+	 * Nothing is -128.
+	 */
+	void (*code_products)(const int8_t *codes, size_t ld, size_t groups, const int8_t *x, int32_t *product);
 
 	/* sum (a - b)^2 of ld floats, both aligned. */
 	float (*distance)(const float *a, const float *b, size_t ld);

@@ -524,12 +524,14 @@ LEVEL(nearest_two)(const float *x, size_t d, const float *centre, size_t ld, siz
 	}
 }
 
+#include "kernel_codes.h"
 #include "kernel_lanes.h"
 
 static const KpxKernels LEVEL(kernels) = {
 	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
-	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(distance),
-	LEVEL(add_row), LEVEL(nearest_two), LEVEL(lanes_scale), LEVEL(lanes_gather), LEVEL(lanes_dual), LEVEL(lanes_combine)};
+	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(code_products),
+	LEVEL(distance), LEVEL(add_row), LEVEL(nearest_two), LEVEL(lanes_scale), LEVEL(lanes_gather), LEVEL(lanes_dual),
+	LEVEL(lanes_combine)};
 
 #undef AHEAD
 #undef CHOOSE

@@ -104,6 +104,7 @@ kpx_search_begin(KpxSearch *search, size_t ld)
 	 * sum |x y|, which is at most |x||y|; four times that for the bound's own rounding and good measure.
 	 */
 	search->bound = (float) (sqrt(square) * (1 + (double) (ld + KPX_LANE) * FLT_EPSILON * 2));
+	kpx_code_query(search->x, ld, &search->query);
 }
 
 /* Can nothing of this length be among the k best any more? */
@@ -133,16 +134,46 @@ offer(const KpxLengths *lengths, size_t begin, size_t n, const float *score, Kpx
 	}
 }
 
+/* Rows at positions [begin, begin + n) that may be among the k best, to row; returns how many. */
+static size_t
+candidates(const KpxLengths *lengths, size_t begin, size_t n, const KpxSearch *search, uint32_t *row)
+{
+	const KpxKernels *kernels = kpx_kernels();
+	const KpxTop *top = &search->top;
+	float bound[KPX_SEARCH_BLOCK];
+	int32_t product[KPX_SEARCH_BLOCK];
+	float threshold = top->n == top->k ? top->hits[0].score : -FLT_MAX;
+	size_t found = 0;
+	size_t j = 0;
+
+	if (top->n == top->k)
+		kpx_code_bounds(&lengths->codes, lengths->ld, begin, n, &search->query, lengths->length[begin], product, bound);
+	else
+		memset(bound, 0, sizeof(bound));
+	while ((j = kernels->next_above(bound, j, n, threshold)) < n)
+		for (size_t end = j + KPX_LANE < n ? j + KPX_LANE : n; j < end; j++)
+		{
+			uint32_t item = lengths->order[begin + j];
+
+			row[found] = item;
+			found += bound[j] >= threshold && !(search->excluded && kpx_bit_get(search->excluded, item));
+		}
+	return found;
+}
+
 bool
 kpx_search_step(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch *search)
 {
+	uint32_t row[KPX_SEARCH_BLOCK];
 	float score[KPX_SEARCH_BLOCK];
+	size_t n;
 
 	if (begin >= end || finished(search, lengths->length[begin]))
 		return false;
-	kpx_kernels()->scores_at(lengths->items, lengths->ld, lengths->order + begin, end - begin, lengths->rows - begin,
-							 search->x, score);
-	offer(lengths, begin, end - begin, score, search);
+	n = candidates(lengths, begin, end - begin, search, row);
+	kpx_kernels()->scores_at(lengths->items, lengths->ld, row, n, n, search->x, score);
+	for (size_t j = 0; j < n; j++)
+		kpx_top_offer(&search->top, (KpxHit){row[j], score[j]}, NULL);
 	return true;
 }
 

@@ -5,8 +5,8 @@
  * Numbers: factors, regularization, unobserved weight, unobserved rows, users. Arrays: factors
  * (items x factors), gram (the diagonal); what kpx_update_items needs: user_gram (of the users'
  * vectors, factors x factors, in the same basis), blanks (unobserved weight of each module); and
- * derived, when it is a model by itself: order and length, by which the best are found
- * (core/topk_pruned.h), each module's items by themselves. A taste is a
+ * derived, when it is a model by itself: order, length, codes, scale and residual, by which the best are
+ * found (core/topk_pruned.h), each module's items by themselves. A taste is a
  * vector of factors.
  */
 #include "algorithm.h"
@@ -61,27 +61,50 @@ shape(const KpxModel *model, KpxPart *part)
 		!kpx_part_declare(part, "user_gram", KPX_BLOCK_FLOATS, (uint64) factors, (uint32) factors) ||
 		!kpx_part_declare(part, "blanks", KPX_BLOCK_FLOATS, (uint64) model->n_modules, 1))
 		return false;
-	/* As a component it is never searched. */
-	return part != &model->part[0] || (kpx_part_declare_derived(part, "order", KPX_BLOCK_INDEXES, model->items, 1) &&
-									   kpx_part_declare_derived(part, "length", KPX_BLOCK_FLOATS, model->items, 1));
+	/* As a component it is never searched. Each module's codes are whole groups: see codes_begin. */
+	return part != &model->part[0] ||
+		   (kpx_part_declare_derived(part, "order", KPX_BLOCK_INDEXES, model->items, 1) &&
+			kpx_part_declare_derived(part, "length", KPX_BLOCK_FLOATS, model->items, 1) &&
+			kpx_part_declare_derived(part, "codes", KPX_BLOCK_BYTES, (uint64) model->items + (uint64) model->n_modules * KPX_CODE_ROWS,
+									 (uint32) kpx_ld((int) factors)) &&
+			kpx_part_declare_derived(part, "scale", KPX_BLOCK_FLOATS, model->items, 1) &&
+			kpx_part_declare_derived(part, "residual", KPX_BLOCK_FLOATS, model->items, 1));
 }
 
-static void
-derive_module(const KpxPart *part, uint32 base, uint32 items)
+/* What the search for the best among module number m looks at. */
+static KpxLengths
+lengths_of(const KpxModel *model, const KpxPart *part, int m)
 {
 	size_t ld = kpx_ld((int) part->number[FACTORS]);
-	const float *matrix = (const float *) kpx_part_array(part, "factors") + base * ld;
-	uint32 *order = kpx_part_array(part, "order");
-	float *length = kpx_part_array(part, "length");
-	void *workspace = kpx_alloc(CurrentMemoryContext, kpx_order_by_length_workspace_size(items), 1);
+	size_t base = model->modules[m].base;
+	/* Whole groups before its own: those of m modules are longer than their items by less than m groups. */
+	size_t codes_begin = (base + (size_t) m * KPX_CODE_ROWS) / KPX_CODE_ROWS * KPX_CODE_ROWS;
 
-	for (uint32 i = 0; i < items; i += 16384)
+	return (KpxLengths){(const float *) kpx_part_array(part, "factors") + base * ld, ld, model->modules[m].items, (const uint32_t *) kpx_part_array(part, "order") + base, (const float *) kpx_part_array(part, "length") + base, {(const int8_t *) kpx_part_array(part, "codes") + codes_begin * ld, (const float *) kpx_part_array(part, "scale") + base, (const float *) kpx_part_array(part, "residual") + base}};
+}
+
+#define ROWS_A_STEP 16384
+
+static void
+derive_module(const KpxLengths *to)
+{
+	float *length = unconstify(float *, to->length);
+	uint32 *order = unconstify(uint32 *, to->order);
+	void *workspace = kpx_alloc(CurrentMemoryContext, kpx_order_by_length_workspace_size(to->rows), 1);
+
+	for (size_t i = 0; i < to->rows; i += ROWS_A_STEP)
 	{
 		CHECK_FOR_INTERRUPTS();
-		kpx_row_lengths(matrix, ld, i, Min(items, i + 16384), length + base);
+		kpx_row_lengths(to->items, to->ld, i, Min(to->rows, i + ROWS_A_STEP), length);
 	}
-	kpx_order_by_length(items, length + base, order + base, workspace);
+	kpx_order_by_length(to->rows, length, order, workspace);
 	pfree(workspace);
+	for (size_t i = 0; i < to->rows; i += ROWS_A_STEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		kpx_codes_make(to->items, to->ld, order, i, Min(to->rows, i + ROWS_A_STEP), unconstify(int8 *, to->codes.codes),
+					   unconstify(float *, to->codes.scale), unconstify(float *, to->codes.residual));
+	}
 }
 
 static void
@@ -89,7 +112,11 @@ derive(KpxModel *model, int part)
 {
 	if (part == 0)
 		for (int m = 0; m < model->n_modules; m++)
-			derive_module(&model->part[0], model->modules[m].base, model->modules[m].items);
+		{
+			KpxLengths to = lengths_of(model, &model->part[0], m);
+
+			derive_module(&to);
+		}
 }
 
 static bool
@@ -217,17 +244,17 @@ best_of_many(const KpxLengths *lengths, KpxSearch *searches, int n)
 static void
 best(const KpxModel *model, int part, uint32 begin, uint32 end, size_t k, KpxWanted *users, int n)
 {
-	const KpxFixed *fixed = model->part[part].derived;
-	size_t ld = kpx_ld(fixed->factors);
-	KpxLengths lengths = {fixed->matrix + begin * ld, ld, end - begin,
-						  (const uint32 *) kpx_part_array(&model->part[part], "order") + begin,
-						  (const float *) kpx_part_array(&model->part[part], "length") + begin};
 	KpxSearch *searches = palloc(sizeof(KpxSearch) * n);
+	KpxLengths lengths;
+	int m = 0;
 
+	while (model->modules[m].base + model->modules[m].items < end)
+		m++;
+	lengths = lengths_of(model, &model->part[part], m);
 	for (int u = 0; u < n; u++)
 	{
-		searches[u] = (KpxSearch){users[u].taste, users[u].excluded, {users[u].hits, k, 0}, 0};
-		kpx_search_begin(&searches[u], ld);
+		searches[u] = (KpxSearch){.x = users[u].taste, .excluded = users[u].excluded, .top = {users[u].hits, k, 0}};
+		kpx_search_begin(&searches[u], lengths.ld);
 	}
 	if (n == 1)
 		best_of_one(&lengths, searches);

@@ -28,7 +28,7 @@ typedef struct KpxModelModule
 
 #define KPX_MAX_PARTS 8
 #define KPX_PART_NUMBERS 8
-#define KPX_PART_ARRAYS 8
+#define KPX_PART_ARRAYS 10
 
 /* Numbers over items: rows x cols, ld elements from one row to the next. */
 typedef struct KpxArray

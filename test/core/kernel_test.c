@@ -217,6 +217,37 @@ test_search(const KpxKernels *kernels)
 	free(x);
 }
 
+/* Products of eight-bit numbers, the largest among them, against plain sums. */
+static void
+test_codes(const KpxKernels *kernels, size_t ld, size_t groups)
+{
+	size_t rows = groups * KPX_CODE_ROWS;
+	int8_t *codes = test_alloc(rows * ld + 1);
+	int8_t *x = test_alloc(ld);
+	int32_t *product = test_alloc((rows + 1) * sizeof(int32_t));
+
+	for (size_t k = 0; k < ld; k++)
+		x[k] = (int8_t) (k % 3 == 0 ? 127 : k % 3 == 1 ? -127
+													   : (int) test_below(21, k, 255) - 127);
+	for (size_t i = 0; i < rows * ld; i++)
+		codes[i] = (int8_t) (i % 2 == 0 ? (i / 64 % 2 ? 127 : -127) : (int) test_below(22, i, 255) - 127);
+	product[rows] = 4711;
+	kernels->code_products(codes, ld, groups, x, product);
+	for (size_t i = 0; i < rows; i++)
+	{
+		const int8_t *row = codes + i / KPX_CODE_ROWS * KPX_CODE_ROWS * ld + 4 * (i % KPX_CODE_ROWS);
+		int32_t sum = 0;
+
+		for (size_t k = 0; k < ld; k++)
+			sum += x[k] * row[k / 4 * 4 * KPX_CODE_ROWS + k % 4];
+		CHECK_EQ(product[i], sum);
+	}
+	CHECK_EQ(product[rows], 4711);
+	free(codes);
+	free(x);
+	free(product);
+}
+
 /* The two nearest of k rows of d numbers to 16 rows, single distances, sums in double. */
 static void
 test_nearest(const KpxKernels *kernels, size_t k, size_t d)
@@ -410,6 +441,8 @@ main(void)
 		for (size_t n = 1; n <= 4; n++)
 			test_few(kernels, n, 37);
 		test_search(kernels);
+		for (size_t groups = 0; groups <= 9; groups++)
+			test_codes(kernels, groups % 2 ? 16 : KPX_MAX_FACTORS, groups);
 	}
 	CHECK(levels >= 1);
 	CHECK(kpx_kernels_level(-1) == NULL);

@@ -116,7 +116,7 @@ put_kind(ReturnSetInfo *rsinfo, const KpxProfile *profile, const KpxProfileModul
 	nulls[3] = nulls[4] = kind->dated == 0;
 	values[3] = TimestampTzGetDatum(kind->first);
 	values[4] = TimestampTzGetDatum(kind->last);
-	nulls[5] = kind->dated < 2 || !(weeks > 0);
+	nulls[5] = kind->dated < 2 || weeks < 1; /* what came within days says nothing about weeks */
 	values[5] = Float8GetDatum(nulls[5] ? 0 : (double) (kind->dated - 1) / weeks);
 	nulls[6] = nulls[7] = kind->values == 0;
 	values[6] = DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(int64_div_fast_to_numeric(kind->value, 6)));

@@ -1,6 +1,6 @@
 -- profile: the type, its aggregate, and profiles of users.
 BEGIN;
-SELECT plan(135);
+SELECT plan(136);
 \ir fixture.psql
 CREATE TABLE app.e AS
 SELECT n, n % 50 AS u, (ARRAY['courses', 'products', 'videos'])[1 + n % 3] AS m, (ARRAY['view', 'purchase'])[1 + n % 7 / 6] AS k,
@@ -27,6 +27,8 @@ SELECT is_empty($$SELECT * FROM whole, kpx_interests(p, 'nowhere')$$, 'none of a
 SELECT throws_ok($$SELECT * FROM whole, kpx_interests(p, n => 0)$$, '22023', NULL, 'n = 0');
 SELECT ok((SELECT per_week = (events - 1) / 2 FROM (SELECT kpx_profile_agg('m', 'k', 'f', 1, 1, timestamptz '2026-01-01' + n * interval '7 days') p FROM generate_series(0, 2) n) x,
 	LATERAL (SELECT per_week, events FROM kpx_behaviour(p) WHERE kind = 'k') b), 'purchase frequency');
+SELECT is((SELECT per_week FROM (SELECT kpx_profile_agg('m', 'k', 'f', 1, 1, timestamptz '2026-01-01' + n * interval '1 hour') p FROM generate_series(0, 2) n) x,
+	LATERAL (SELECT per_week FROM kpx_behaviour(p) WHERE kind = 'k') b), NULL, 'no frequency from the events of one afternoon');
 
 -- decay: forward, so that late rows and merging need nothing
 SELECT ok((SELECT bool_and(abs(i.weight / s.weight - 1) < 1e-9) FROM

@@ -101,11 +101,15 @@ CREATE TABLE kpx.campaign (
 	price double precision NOT NULL DEFAULT 0,
 	subsidy double precision NOT NULL DEFAULT 0,
 	stepped_at timestamptz NOT NULL,
+	reserved double precision NOT NULL DEFAULT 0,
+	closed_at timestamptz,
 	PRIMARY KEY (module_id, kind, starts_at)
 );
 COMMENT ON TABLE kpx.campaign IS 'budgets and quotas of modules: what they have used up, and their prices';
 COMMENT ON COLUMN kpx.campaign.kind IS 'budget or quota';
 COMMENT ON COLUMN kpx.campaign.spent IS 'of a budget, in its unit; of a quota, impressions of the module';
+COMMENT ON COLUMN kpx.campaign.reserved IS 'of a budget in money: what clicks and conversions of impressions that are not settled yet are expected to cost';
+COMMENT ON COLUMN kpx.campaign.closed_at IS 'reserves of impressions before it have been given back';
 COMMENT ON COLUMN kpx.campaign.offered IS 'of a quota: impressions in slates that the module took part in';
 COMMENT ON COLUMN kpx.campaign.price IS 'taken off the worth of an item for each unit of the budget, or impression of the quota';
 COMMENT ON COLUMN kpx.campaign.subsidy IS 'of a quota: added to the worth of an item';
@@ -191,7 +195,7 @@ GRANT SELECT ON @extschema@.kpx_policies TO PUBLIC;
 
 CREATE VIEW @extschema@.kpx_campaigns WITH (security_barrier) AS
 SELECT m.name AS module, c.kind, c.starts_at, (p.terms OPERATOR(pg_catalog.->>) 'to')::timestamptz AS ends_at, p.terms,
-	c.spent, c.offered, c.price, c.subsidy, c.stepped_at AS last_slate
+	c.spent, c.offered, c.price, c.subsidy, c.stepped_at AS last_slate, c.reserved
 FROM kpx.campaign c
 JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) c.module_id
 LEFT JOIN LATERAL (
@@ -205,7 +209,8 @@ COMMENT ON COLUMN @extschema@.kpx_campaigns.starts_at IS 'when it begins to coun
 COMMENT ON COLUMN @extschema@.kpx_campaigns.ends_at IS 'when it ends; NULL: the active policy has it no more';
 COMMENT ON COLUMN @extschema@.kpx_campaigns.last_slate IS 'the last slate that counted; the start when there was none';
 COMMENT ON COLUMN @extschema@.kpx_campaigns.terms IS 'as the active policy has them; NULL: it has them no more';
-COMMENT ON COLUMN @extschema@.kpx_campaigns.spent IS 'of a budget, in its unit, impressions or money; of a quota, impressions of the module';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.spent IS 'of a budget, in its unit, impressions or money (clicks and conversions as kpx_attribute settled them); of a quota, impressions of the module';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.reserved IS 'of a budget in money: what clicks and conversions of impressions that are not settled yet are expected to cost';
 COMMENT ON COLUMN @extschema@.kpx_campaigns.offered IS 'of a quota: impressions in slates that the module took part in';
 COMMENT ON COLUMN @extschema@.kpx_campaigns.price IS 'taken off the worth of an item for each unit of the budget, or impression of the quota';
 COMMENT ON COLUMN @extschema@.kpx_campaigns.subsidy IS 'of a quota: added to the worth of an item';

@@ -39,11 +39,13 @@ CREATE TABLE kpx.feedback (
 	impression_at timestamptz NOT NULL,
 	source_id integer NOT NULL,
 	recorded_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	settled boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (slate_id, rank, kind)
 );
 CREATE INDEX ON kpx.feedback (impression_at);
 COMMENT ON TABLE kpx.feedback IS 'clicks, conversions and dismissals of impressions';
 COMMENT ON COLUMN kpx.feedback.source_id IS 'the event source it was attributed from; 0: kpx_feedback';
+COMMENT ON COLUMN kpx.feedback.settled IS 'whether budgets in money have been charged with it';
 
 CREATE TABLE kpx.feedback_count (
 	day date NOT NULL,

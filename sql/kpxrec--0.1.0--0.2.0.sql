@@ -104,11 +104,32 @@ GRANT SELECT ON @extschema@.kpx_model_metrics TO PUBLIC;
 
 -- ---------------------------------------------------------------- 70_policy.sql
 
+-- What was spent so far was charged as expected, and stays so.
+ALTER TABLE kpx.campaign ADD COLUMN reserved double precision NOT NULL DEFAULT 0, ADD COLUMN closed_at timestamptz;
+UPDATE kpx.campaign SET closed_at = pg_catalog.clock_timestamp() WHERE kind = 'budget';
+COMMENT ON COLUMN kpx.campaign.reserved IS 'of a budget in money: what clicks and conversions of impressions that are not settled yet are expected to cost';
+COMMENT ON COLUMN kpx.campaign.closed_at IS 'reserves of impressions before it have been given back';
+CREATE OR REPLACE VIEW @extschema@.kpx_campaigns WITH (security_barrier) AS
+SELECT m.name AS module, c.kind, c.starts_at, (p.terms OPERATOR(pg_catalog.->>) 'to')::timestamptz AS ends_at, p.terms,
+	c.spent, c.offered, c.price, c.subsidy, c.stepped_at AS last_slate, c.reserved
+FROM kpx.campaign c
+JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) c.module_id
+LEFT JOIN LATERAL (
+	SELECT p.settings OPERATOR(pg_catalog.#>) ARRAY['modules', m.name, c.kind]::text[] AS terms FROM kpx.policy p
+	WHERE p.active AND (p.settings OPERATOR(pg_catalog.#>>) ARRAY['modules', m.name, c.kind, 'from']::text[])::timestamptz OPERATOR(pg_catalog.=) c.starts_at) p ON true
+WHERE kpx.member_of(m.owner);
+COMMENT ON COLUMN @extschema@.kpx_campaigns.spent IS 'of a budget, in its unit, impressions or money (clicks and conversions as kpx_attribute settled them); of a quota, impressions of the module';
+COMMENT ON COLUMN @extschema@.kpx_campaigns.reserved IS 'of a budget in money: what clicks and conversions of impressions that are not settled yet are expected to cost';
+
 
 -- ---------------------------------------------------------------- 71_ranking.sql
 
 
 -- ---------------------------------------------------------------- 72_feedback.sql
+
+ALTER TABLE kpx.feedback ADD COLUMN settled boolean NOT NULL DEFAULT true;
+ALTER TABLE kpx.feedback ALTER COLUMN settled SET DEFAULT false;
+COMMENT ON COLUMN kpx.feedback.settled IS 'whether budgets in money have been charged with it';
 
 CREATE OR REPLACE VIEW @extschema@.kpx_model_effect WITH (security_barrier) AS
 SELECT u.module, u.model, pg_catalog.min(u.first_shown) AS first_shown, pg_catalog.max(u.last_shown) AS last_shown,

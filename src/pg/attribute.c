@@ -19,6 +19,7 @@
 #include "policy.h"
 #include "registry.h"
 #include "request.h"
+#include "settle.h"
 
 #define BATCH 5000
 
@@ -332,5 +333,9 @@ kpx_attribute(PG_FUNCTION_ARGS)
 		}
 		count_rates(module, window);
 	}
+	/* last, since it locks the campaigns, which slates wait for; in the order of slates: modules are sorted by id */
+	for (int m = 0; m < registry->n_modules; m++)
+		if (kpx_has_role(registry->modules[m].owner))
+			kpx_settle(&registry->modules[m], window);
 	return (Datum) 0;
 }

@@ -33,7 +33,7 @@ budget_cost(const KpxBudget *budget, const KpxRankItem *item)
 /* A row of kpx.campaign as it is now; zeros when there is none. Locked when the slate is logged. */
 typedef struct Row
 {
-	double spent;
+	double spent; /* and reserved */
 	double offered;
 	double price;
 	double subsidy;
@@ -56,11 +56,11 @@ read_row(const KpxSlateRequest *r, int m, const char *kind, TimestampTz from)
 									3, types, values, NULL, false);
 		/* The lock reads the row as it is now, also in a transaction with an older snapshot: it fails there (40001) rather than overspend. */
 		kpx_catalog_execute_planned(&lock_plan,
-									"SELECT spent, offered, price, subsidy FROM kpx.campaign WHERE module_id = $1 AND kind = $2 AND starts_at = $3 FOR UPDATE",
+									"SELECT spent + reserved, offered, price, subsidy FROM kpx.campaign WHERE module_id = $1 AND kind = $2 AND starts_at = $3 FOR UPDATE",
 									3, types, values, NULL, false);
 	}
 	else
-		kpx_catalog_execute("SELECT spent, offered, price, subsidy FROM kpx.campaign WHERE module_id = $1 AND kind = $2 AND starts_at = $3", 3,
+		kpx_catalog_execute("SELECT spent + reserved, offered, price, subsidy FROM kpx.campaign WHERE module_id = $1 AND kind = $2 AND starts_at = $3", 3,
 							types, values, NULL, true);
 	if (SPI_processed == 1)
 		row = (Row){DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null)),
@@ -107,7 +107,7 @@ apply_budget(KpxSlateRequest *r, const KpxBudget *budget, int m)
 	r->campaigns[m].budget = budget;
 	if (room == 0 && !r->closed[m])
 		r->closed[m] = budget->in_impressions ? psprintf("budget: %.0f impressions spent", budget->limit)
-											  : psprintf("budget: %.6g of %.6g spent", row.spent, budget->limit);
+											  : psprintf("budget: %.6g of %.6g spent or reserved", row.spent, budget->limit);
 	r->room[m] = Min(r->room[m], room);
 	for (int i = 0; i < r->n; i++)
 		if (r->items[i].module == m)
@@ -205,20 +205,25 @@ spend_budget(const KpxSlateRequest *r, int m, const KpxPlace *places, int n)
 	double cost = mean_cost(r, budget, m);
 	double step = cost > 0 ? STEP * mean_worth(r, m) / (cost * cost) : 0;
 	double spent = 0;
+	double expected = 0; /* with clicks and conversions */
 
 	for (int i = 0; i < n; i++)
 		if (r->items[places[i].item].module == m)
-			spent += budget_cost(budget, &r->items[places[i].item]);
+		{
+			spent += budget->per_impression;
+			expected += budget_cost(budget, &r->items[places[i].item]);
+		}
 	{
-		Oid types[] = {INT4OID, TIMESTAMPTZOID, FLOAT8OID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID};
+		Oid types[] = {INT4OID, TIMESTAMPTZOID, FLOAT8OID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID, FLOAT8OID};
 		Datum values[] = {Int32GetDatum(r->modules[m]->id), TimestampTzGetDatum(budget->from), Float8GetDatum(spent), Float8GetDatum(step),
-						  Float8GetDatum(budget->limit / seconds_between(budget->from, budget->to)), TimestampTzGetDatum(r->now)};
+						  Float8GetDatum(budget->limit / seconds_between(budget->from, budget->to)), TimestampTzGetDatum(r->now),
+						  Float8GetDatum(expected)};
 
 		kpx_catalog_execute_planned(&plan,
-									"UPDATE kpx.campaign SET spent = spent + $3, stepped_at = $6,"
-									" price = greatest(price + $4 * ($3 - $5 * greatest(extract(epoch FROM $6 - stepped_at)::float8, 0)), 0)"
+									"UPDATE kpx.campaign SET spent = spent + $3, reserved = reserved + $7 - $3, stepped_at = $6,"
+									" price = greatest(price + $4 * ($7 - $5 * greatest(extract(epoch FROM $6 - stepped_at)::float8, 0)), 0)"
 									" WHERE module_id = $1 AND kind = 'budget' AND starts_at = $2",
-									6, types, values, NULL, false);
+									7, types, values, NULL, false);
 	}
 }
 

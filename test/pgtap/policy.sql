@@ -1,7 +1,7 @@
 -- policy: settings and their versions, slates, what the policy allows, explanations.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(98);
+SELECT plan(112);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \gset
 CREATE FUNCTION app.slate(u bigint, home text DEFAULT 'courses', k int DEFAULT 6, logged boolean DEFAULT true) RETURNS SETOF record LANGUAGE sql AS
@@ -110,11 +110,36 @@ SELECT count(*) AS zoned FROM app.slate(199, 'courses', 2) AS s(m text, i text, 
 SET TIME ZONE DEFAULT;
 SELECT count(*) + :zoned AS shown FROM generate_series(200, 240) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products' \gset
 SELECT is((SELECT count(*) FROM kpx.impression WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products')), :shown::bigint, 'a budget in money shows some');
-SELECT ok((SELECT abs(sum(0.1 + 4 * p_click + p_click * p_convert) - (SELECT spent FROM kpx_campaigns WHERE starts_at = now() - interval '2 days')) < 1e-9 FROM kpx.impression
+SELECT ok((SELECT abs(sum(0.1 + 4 * p_click + p_click * p_convert) - (SELECT spent + reserved FROM kpx_campaigns WHERE starts_at = now() - interval '2 days')) < 1e-9 FROM kpx.impression
 	WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products')), 'and spends what they are expected to cost');
-SELECT ok((SELECT spent > 1 AND spent <= 2 + 1e-8 FROM kpx_campaigns WHERE starts_at = now() - interval '2 days'), 'within the limit');
+SELECT ok((SELECT spent + reserved > 1 AND spent + reserved <= 2 + 1e-8 FROM kpx_campaigns WHERE starts_at = now() - interval '2 days'), 'within the limit');
 SELECT is((SELECT count(*) FROM kpx_campaigns), 2::bigint, 'sessions of all time zones spend from one');
-SELECT matches((SELECT rule FROM kpx.slate, unnest(c_rule) AS rule WHERE policy_id = :money AND rule LIKE 'budget%' LIMIT 1), '^budget: [0-9.]+ of 2 spent$', 'until it is spent');
+SELECT matches((SELECT rule FROM kpx.slate, unnest(c_rule) AS rule WHERE policy_id = :money AND rule LIKE 'budget%' LIMIT 1), '^budget: [0-9.]+ of 2 spent or reserved$', 'until it is spent');
+
+-- settling: what clicks and conversions cost, instead of what they were expected to
+CREATE VIEW app.money AS SELECT spent, reserved FROM kpx_campaigns WHERE starts_at = now() - interval '2 days';
+CREATE TEMP TABLE bought AS SELECT row_number() OVER (ORDER BY slate_id, rank) AS n, i.* FROM kpx.impression i WHERE policy_id = :money AND module_id = (SELECT id FROM kpx.module WHERE name = 'products');
+SELECT ok((SELECT abs(spent - 0.1 * :shown) < 1e-9 AND reserved > 0 FROM app.money), 'impressions are spent at once, the rest is reserved');
+SELECT is((SELECT kpx_feedback(slate_id, item_id, 'click', module => 'products') FROM bought WHERE n = 1), 'recorded', 'a click');
+SELECT is((SELECT kpx_feedback(slate_id, item_id, 'conversion', 9, module => 'products') FROM bought WHERE n = 2), 'recorded', 'a conversion, which is a click');
+SELECT count(*) FROM kpx_attribute() \g /dev/null
+SELECT ok((SELECT abs(spent - (0.1 * :shown + 4 + 5)) < 1e-9 FROM app.money), 'both are charged');
+SELECT ok((SELECT abs(reserved - (SELECT sum(4 * p_click * (n > 2)::int + p_click * p_convert * (n <> 2)::int) FROM bought)) < 1e-9 FROM app.money), 'and their reserves given back');
+SELECT is((SELECT kpx_feedback(slate_id, item_id, 'click', module => 'products') FROM bought WHERE n = 2), 'recorded', 'the click of what was charged already');
+SELECT is((SELECT kpx_feedback(slate_id, item_id, 'conversion', 9, module => 'products') FROM bought WHERE n = 1), 'recorded', 'the conversion of a click');
+SELECT count(*) FROM kpx_attribute() \g /dev/null
+SELECT ok((SELECT abs(spent - (0.1 * :shown + 8 + 2)) < 1e-9 FROM app.money), 'nothing twice');
+SELECT ok((SELECT abs(reserved - (SELECT sum(4 * p_click + p_click * p_convert) FROM bought WHERE n > 2)) < 1e-9 FROM app.money), 'on either side');
+SELECT count(*) FROM kpx_attribute('1 microsecond') \g /dev/null
+SELECT ok((SELECT abs(spent - (0.1 * :shown + 10)) < 1e-9 AND abs(reserved) < 1e-9 FROM app.money), 'when the window has passed, what did not happen is given back');
+SELECT is((SELECT kpx_feedback(slate_id, item_id, 'click', module => 'products') FROM bought WHERE n = 3), 'recorded', 'a click after all');
+SELECT count(*) FROM kpx_attribute() \g /dev/null
+SELECT ok((SELECT abs(spent - (0.1 * :shown + 14)) < 1e-9 AND abs(reserved) < 1e-9 FROM app.money), 'is charged in full');
+SELECT kpx_set_policy('products', format('{"value": 100, "budget": {"spend": 2, "per_impression": 0.001, "per_click": 4, "from": "%s", "to": "%s"}}', now() - interval '3 days', now() + interval '1 day')::jsonb, based_on => :first) \g /dev/null
+SELECT count(*) FROM generate_series(250, 290) u, app.slate(u, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products' \g /dev/null
+SELECT is((SELECT count(*) FROM app.slate(291, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products'), 0::bigint, 'a budget that is reserved is closed');
+SELECT count(*) FROM kpx_attribute('1 microsecond') \g /dev/null
+SELECT cmp_ok((SELECT count(*) FROM app.slate(292, 'courses', 2) AS s(m text, i text, r int, id bigint) WHERE m = 'products'), '>', 0::bigint, 'and open again when nobody clicked');
 
 -- quotas
 SELECT kpx_set_policy('products', format('{"value": 100, "quota": {"max_share": 0.25, "from": "%s", "to": "%s"}}', now() - interval '1 day', now() + interval '1 day')::jsonb, based_on => :first) AS most \gset

@@ -223,12 +223,26 @@ compare_offers(const void *a, const void *b, void *kind)
 	return order ? order : kpx_id_compare(*(KpxIdKind *) kind, x->item, y->item);
 }
 
+/* Any order, but the same on every cluster, wherever the rows lie. */
+static int
+compare_antecedents(const KpxRuleOffer *x, const KpxRuleOffer *y)
+{
+	ArrayType *a = DatumGetArrayTypeP(x->antecedent);
+	ArrayType *b = DatumGetArrayTypeP(y->antecedent);
+	int order = memcmp(a, b, Min(VARSIZE(a), VARSIZE(b)));
+
+	return order ? order : (VARSIZE(a) > VARSIZE(b)) - (VARSIZE(a) < VARSIZE(b));
+}
+
+/* By item, the best offer of each first. */
 static int
 compare_items(const void *a, const void *b, void *kind)
 {
 	int order = kpx_id_compare(*(KpxIdKind *) kind, ((const KpxRuleOffer *) a)->item, ((const KpxRuleOffer *) b)->item);
 
-	return order ? order : compare_offers(a, b, kind);
+	if (order == 0)
+		order = compare_offers(a, b, kind);
+	return order ? order : compare_antecedents(a, b);
 }
 
 static uint64

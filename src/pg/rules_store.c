@@ -16,7 +16,7 @@
 #include "progress.h"
 
 #define RULES_A_STEP 4096
-#define RULE_COLUMNS 8 /* of kpx.rule */
+#define RULE_COLUMNS 9 /* of kpx.rule */
 
 static Datum
 int_array(const KpxRuleSet *set, bool owned_only)
@@ -173,6 +173,8 @@ put_rule(Tuplestorestate *to, TupleDesc desc, const KpxItemsets *sets, const Nam
 	values[5] = Int64GetDatum((int64) kpx_itemset(sets, rule->itemset)->support);
 	values[6] = Int64GetDatum((int64) kpx_itemset(sets, rule->antecedent)->support);
 	values[7] = Int64GetDatum((int64) kpx_itemset(sets, 1 + rule->consequent)->support);
+	values[8] = (Datum) 0; /* id: numbered when it is inserted */
+	nulls[8] = true;
 	tuplestore_putvalues(to, desc, values, nulls);
 }
 
@@ -226,7 +228,9 @@ insert_rules(const KpxRuleSet *set, int64 set_id)
 	table_close(table, NoLock);
 	if (SPI_register_relation(rows) != SPI_OK_REL_REGISTER)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the rules cannot be written")));
-	kpx_catalog_execute("INSERT INTO kpx.rule SELECT * FROM mined", 0, NULL, NULL, NULL, false);
+	kpx_catalog_execute("INSERT INTO kpx.rule (set_id, first, antecedent, consequent_module, consequent, count, antecedent_count, consequent_count)"
+						" SELECT set_id, first, antecedent, consequent_module, consequent, count, antecedent_count, consequent_count FROM mined",
+						0, NULL, NULL, NULL, false);
 	(void) SPI_unregister_relation("mined");
 	tuplestore_end(store);
 }

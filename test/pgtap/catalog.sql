@@ -1,6 +1,6 @@
 -- catalog: lint of what CREATE EXTENSION made.
 BEGIN;
-SELECT plan(20);
+SELECT plan(23);
 CREATE TEMP VIEW members AS
 SELECT p.oid::regprocedure::text AS signature, p.*, n.nspname
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -55,5 +55,13 @@ SELECT is_empty($$SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.classid
 SELECT set_eq($$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'kpxrec'$$,
 	$$SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'kpx' AND c.relkind IN ('r', 'S')$$,
 	'every table and sequence of schema kpx is dumped');
+-- replication
+SELECT set_eq($$SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'kpx'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+	AND c.oid NOT IN (SELECT relation FROM kpx_serving_tables)$$, ARRAY['kpx.trial', 'kpx.forget_key', 'kpx.forgotten', 'kpx.slate', 'kpx.impression', 'kpx.dismissal', 'kpx.campaign', 'kpx.ranker_report', 'kpx.training_log',
+	'kpx.feedback', 'kpx.feedback_count', 'kpx.attribution', 'kpx.release', 'kpx.release_count', 'kpx.job', 'kpx.job_run', 'kpx.module_stat', 'kpx.drift_stat', 'kpx.recommendation'],
+	'every other table goes to clusters that serve (sql/86_replication.sql); these are each cluster''s own');
+SELECT is_empty($$SELECT relation FROM kpx_serving_tables WHERE NOT EXISTS (SELECT FROM pg_index WHERE indrelid = relation AND indisprimary)$$, 'what is published has a primary key: without, rows could not be deleted where one trains');
+SELECT is_empty($$SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgfoid = 'kpx.invalidate'::regproc GROUP BY 1, 2, 3 HAVING tgenabled <> CASE tgname WHEN 'invalidate' THEN 'A' ELSE 'R' END$$,
+	'caches hear of rows that an apply worker writes');
 SELECT * FROM finish();
 ROLLBACK;

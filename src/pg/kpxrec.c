@@ -138,18 +138,32 @@ kpx_invalidate(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-static Oid
-catalog_owner(Oid *namespace)
+static void
+no_schema(void)
 {
-	HeapTuple tuple;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("schema kpx does not exist in this database"), errhint("Run CREATE EXTENSION kpxrec.")));
+}
+
+Oid
+kpx_schema(void)
+{
+	Oid namespace = get_namespace_oid("kpx", true);
+
+	if (!OidIsValid(namespace))
+		no_schema();
+	return namespace;
+}
+
+static Oid
+owner_of(Oid namespace)
+{
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
 	Oid owner;
 
-	*namespace = get_namespace_oid("kpx", true);
-	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(*namespace));
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("schema kpx does not exist in this database"), errhint("Run CREATE EXTENSION kpxrec.")));
+		no_schema();
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	return owner;
@@ -158,8 +172,8 @@ catalog_owner(Oid *namespace)
 void
 kpx_catalog_begin(KpxCatalog *catalog, bool fresh)
 {
-	Oid namespace;
-	Oid owner = catalog_owner(&namespace);
+	Oid namespace = kpx_schema();
+	Oid owner = owner_of(namespace);
 
 	GetUserIdAndSecContext(&catalog->user, &catalog->security);
 	SetUserIdAndSecContext(owner, catalog->security | SECURITY_LOCAL_USERID_CHANGE);

@@ -33,6 +33,9 @@ typedef struct KpxCatalog
 	bool snapshot;
 } KpxCatalog;
 
+/* Schema kpx; 55000 when the extension is not in this database. */
+extern Oid kpx_schema(void);
+
 /* fresh: read with a new snapshot, as the server reads its own catalogs. */
 extern void kpx_catalog_begin(KpxCatalog *catalog, bool fresh);
 extern void kpx_catalog_end(KpxCatalog *catalog);

@@ -119,22 +119,6 @@ check_privilege(KpxRegistry *registry, const KpxModel *model)
 	}
 }
 
-/* Is it there still, and not another one of the same number, after DROP and CREATE EXTENSION? */
-static bool
-model_exists(const KpxModel *model)
-{
-	Oid types[] = {INT8OID, TIMESTAMPTZOID};
-	Datum values[] = {Int64GetDatum(model->id), TimestampTzGetDatum(model->created_at)};
-	KpxCatalog catalog;
-	bool exists;
-
-	kpx_catalog_begin(&catalog, true);
-	kpx_catalog_execute("SELECT 1 FROM kpx.model WHERE id = $1 AND coalesce(refreshed_at, created_at) = $2", 2, types, values, NULL, true);
-	exists = SPI_processed == 1;
-	kpx_catalog_end(&catalog);
-	return exists;
-}
-
 KpxModel *
 kpx_model_if_exists(KpxRegistry *registry, int64 id)
 {
@@ -154,7 +138,7 @@ kpx_model_if_exists(KpxRegistry *registry, int64 id)
 		}
 	if (model && model->generation != registry->generation)
 	{
-		if (model_exists(model))
+		if (kpx_model_is_current(model))
 			model->generation = registry->generation;
 		else
 		{

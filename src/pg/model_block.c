@@ -14,6 +14,7 @@
 
 #include "core/model.h"
 #include "algorithm.h"
+#include "catalog_rows.h"
 #include "model_share.h"
 
 uint32
@@ -156,43 +157,48 @@ take_rows(KpxModel *model, int position, void *where, const KpxBlockHeader *head
 		memcpy((char *) array->data + (header->first_row + i) * array->ld * element, payload + i * row, row);
 }
 
-static Datum
-field(int row, int column)
+static int64
+whole(const KpxRows *rows, int row, const char *column)
 {
-	bool null;
+	return DatumGetInt64(kpx_rows_value(rows, row, column, NULL));
+}
 
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
+/* The time window's events; none: at_newest is 0. */
+static KpxWindow
+window_of(const KpxRows *rows, int row)
+{
+	bool no_oldest;
+	bool no_newest;
+	Datum oldest = kpx_rows_value(rows, row, "oldest_event", &no_oldest);
+	Datum newest = kpx_rows_value(rows, row, "newest_event", &no_newest);
+
+	return (KpxWindow){no_oldest ? DT_NOEND : DatumGetTimestampTz(oldest), no_newest ? DT_NOBEGIN : DatumGetTimestampTz(newest),
+					   (uint64) whole(rows, row, "events_at_newest")};
 }
 
 static void
 read_modules(KpxModel *model)
 {
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(model->id)};
+	KpxRows rows = kpx_rows_where("model_module", "model_id", model->id, "position");
 
-	kpx_catalog_execute("SELECT module_id, module, items, observed_weight, users, interactions, half_life,"
-						" coalesce(oldest_event, 'infinity'), coalesce(newest_event, '-infinity'), events_at_newest"
-						" FROM kpx.model_module WHERE model_id = $1 ORDER BY position",
-						1, types, values, NULL, true);
-	model->n_modules = (int) SPI_processed;
+	model->n_modules = rows.n;
 	model->modules = MemoryContextAllocZero(model->context, sizeof(KpxModelModule) * Max(model->n_modules, 1));
 	for (int m = 0; m < model->n_modules; m++)
 	{
 		KpxModelModule *module = &model->modules[m];
-		int64 items = DatumGetInt64(field(m, 3));
+		int64 items = whole(&rows, m, "items");
 
 		if (items < 0 || items + model->items >= PG_INT32_MAX)
 			corrupt(model->id, "its number of items is out of range");
-		module->module_id = DatumGetInt32(field(m, 1));
-		module->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[m], SPI_tuptable->tupdesc, 2));
+		module->module_id = DatumGetInt32(kpx_rows_value(&rows, m, "module_id", NULL));
+		module->name = kpx_rows_text(&rows, m, "module", model->context);
 		module->items = (uint32) items;
 		module->base = model->items;
-		module->observed = DatumGetFloat8(field(m, 4));
-		module->users = (uint64) DatumGetInt64(field(m, 5));
-		module->interactions = (uint64) DatumGetInt64(field(m, 6));
-		module->half_life = DatumGetFloat8(field(m, 7));
-		module->window = (KpxWindow){DatumGetTimestampTz(field(m, 8)), DatumGetTimestampTz(field(m, 9)),
-									 (uint64) DatumGetInt64(field(m, 10))};
+		module->observed = DatumGetFloat8(kpx_rows_value(&rows, m, "observed_weight", NULL));
+		module->users = (uint64) whole(&rows, m, "users");
+		module->interactions = (uint64) whole(&rows, m, "interactions");
+		module->half_life = DatumGetFloat8(kpx_rows_value(&rows, m, "half_life", NULL));
+		module->window = window_of(&rows, m);
 		model->items += module->items;
 	}
 }
@@ -201,21 +207,18 @@ read_modules(KpxModel *model)
 static void
 read_parts(KpxModel *model)
 {
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(model->id)};
+	KpxRows rows = kpx_rows_where("model_part", "model_id", model->id, "position");
 
-	kpx_catalog_execute("SELECT algorithm, numbers FROM kpx.model_part WHERE model_id = $1 ORDER BY position",
-						1, types, values, NULL, true);
-	if (SPI_processed < 1 || SPI_processed > KPX_MAX_PARTS)
+	if (rows.n < 1 || rows.n > KPX_MAX_PARTS)
 		corrupt(model->id, "its number of parts is out of range");
-	model->n_parts = (int) SPI_processed;
+	model->n_parts = rows.n;
 	for (int p = 0; p < model->n_parts; p++)
 	{
 		KpxPart *part = &model->part[p];
-		ArrayType *numbers = DatumGetArrayTypeP(field(p, 2));
+		ArrayType *numbers = DatumGetArrayTypeP(kpx_rows_value(&rows, p, "numbers", NULL));
 		Datum *elements;
 		bool *nulls;
-		char *name = SPI_getvalue(SPI_tuptable->vals[p], SPI_tuptable->tupdesc, 1);
+		char *name = kpx_rows_text(&rows, p, "algorithm", CurrentMemoryContext);
 
 		part->algorithm = kpx_find_algorithm(name);
 		if (part->algorithm == NULL)
@@ -237,19 +240,40 @@ read_parts(KpxModel *model)
 	}
 }
 
+/* When the model in this row of kpx.model was made, or changed last. */
+static TimestampTz
+stamp_of(const KpxRows *rows, int row)
+{
+	bool never;
+	Datum refreshed = kpx_rows_value(rows, row, "refreshed_at", &never);
+
+	return DatumGetTimestampTz(never ? kpx_rows_value(rows, row, "created_at", NULL) : refreshed);
+}
+
+bool
+kpx_model_is_current(const KpxModel *model)
+{
+	KpxRows rows;
+	bool current;
+
+	kpx_rows_begin();
+	rows = kpx_rows_where("model", "id", model->id, NULL);
+	current = rows.n == 1 && stamp_of(&rows, 0) == model->created_at;
+	kpx_rows_end();
+	return current;
+}
+
 /* Metadata of the model; false when it does not exist. */
 static bool
 read_metadata(KpxModel *model)
 {
-	Oid types[] = {INT8OID};
-	Datum values[] = {Int64GetDatum(model->id)};
+	KpxRows rows = kpx_rows_where("model", "id", model->id, NULL);
 
-	kpx_catalog_execute("SELECT name, owner, coalesce(refreshed_at, created_at) FROM kpx.model WHERE id = $1", 1, types, values, NULL, true);
-	if (SPI_processed != 1)
+	if (rows.n != 1)
 		return false;
-	model->name = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	model->owner = MemoryContextStrdup(model->context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
-	model->created_at = DatumGetTimestampTz(field(0, 3));
+	model->name = kpx_rows_text(&rows, 0, "name", model->context);
+	model->owner = kpx_rows_text(&rows, 0, "owner", model->context);
+	model->created_at = stamp_of(&rows, 0);
 	read_modules(model);
 	read_parts(model);
 	return true;
@@ -262,11 +286,12 @@ check_bytes(const KpxModel *model, const char *kind, int position, uint64 rows, 
 	Oid types[] = {INT8OID, TEXTOID, INT4OID};
 	Datum values[] = {Int64GetDatum(model->id), CStringGetTextDatum(kind), Int32GetDatum(position)};
 	size_t bytes;
+	bool null;
 
 	kpx_catalog_execute("SELECT coalesce(sum(octet_length(data)), 0)::int8 FROM kpx.model_block"
 						" WHERE model_id = $1 AND kind = $2 AND position = $3",
 						3, types, values, NULL, true);
-	if (!kpx_mul_size(rows, row_bytes, &bytes) || bytes > (size_t) DatumGetInt64(field(0, 1)))
+	if (!kpx_mul_size(rows, row_bytes, &bytes) || bytes > (size_t) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null)))
 		corrupt(model->id, "its blocks are smaller than its metadata says");
 	return bytes;
 }
@@ -298,6 +323,9 @@ check_sizes(const KpxModel *model)
 static void
 read_numbers(KpxModel *model)
 {
+	KpxCatalog catalog;
+
+	kpx_catalog_begin(&catalog, false);
 	check_sizes(model);
 	model->popularity = kpx_alloc_aligned(model->context, model->items, sizeof(float));
 	for (int m = 0; m < model->n_modules; m++)
@@ -316,6 +344,7 @@ read_numbers(KpxModel *model)
 			if (!array->derived)
 				read_blocks(model, array->name, p, array->rows, take_rows, array);
 		}
+	kpx_catalog_end(&catalog);
 	kpx_model_derive(model);
 }
 
@@ -325,19 +354,18 @@ load(int64 id, bool share)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec model", ALLOCSET_SMALL_SIZES);
 	KpxModel *model = MemoryContextAllocZero(context, sizeof(KpxModel));
-	KpxCatalog catalog;
 	bool found;
 	bool shared;
 
 	/* On an error the context goes with its parent; only a whole model moves to the cache. */
 	model->id = id;
 	model->context = context;
-	kpx_catalog_begin(&catalog, true);
+	kpx_rows_begin();
 	found = read_metadata(model);
 	shared = found && share && kpx_share_attach(model);
 	if (found && !shared)
 		read_numbers(model);
-	kpx_catalog_end(&catalog);
+	kpx_rows_end();
 	if (!found)
 	{
 		MemoryContextDelete(context);

@@ -12,6 +12,9 @@
 /* Reads a model into a memory context of its own; NULL when there is none of this id. */
 extern KpxModel *kpx_model_load(int64 id);
 
+/* Is it there still, and not another one of the same number, after DROP and CREATE EXTENSION? */
+extern bool kpx_model_is_current(const KpxModel *model);
+
 /* Reads all that is stored of a model, and forgets it. Errors: XX001, 0A000, 53200, as answers from it would. */
 extern void kpx_model_verify(int64 id);
 

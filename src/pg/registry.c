@@ -9,18 +9,26 @@
  */
 #include "registry.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "utils/acl.h"
 #include "utils/array.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
+
+#include "catalog_rows.h"
 
 static KpxRegistry *current = NULL;
 static KpxRegistry *stale = NULL;
@@ -120,42 +128,28 @@ kpx_registry_keep(KpxRegistry *registry)
 	registry->kept = true;
 }
 
-static char *
-text_or_null(int row, int column)
-{
-	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-}
-
-static char *
-keep(MemoryContext context, int row, int column)
-{
-	char *value = text_or_null(row, column);
-
-	return value ? MemoryContextStrdup(context, value) : NULL;
-}
-
-static Datum
-field(int row, int column, bool *null)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, null);
-}
-
 /* An interval column in seconds; when NULL, otherwise. */
 static double
-seconds(int row, int column, double otherwise)
+seconds(const KpxRows *rows, int row, const char *column, double otherwise)
 {
 	bool null;
-	Datum value = field(row, column, &null);
+	Datum value = kpx_rows_value(rows, row, column, &null);
 
-	return null ? otherwise : DatumGetFloat8(value);
+	return null ? otherwise : DatumGetFloat8(DirectFunctionCall2(interval_part, CStringGetTextDatum("epoch"), value));
+}
+
+static int32
+number(const KpxRows *rows, int row, const char *column)
+{
+	return DatumGetInt32(kpx_rows_value(rows, row, column, NULL));
 }
 
 /* A name[] column as C strings; none when NULL. */
 static char **
-keep_names(MemoryContext context, int row, int column, int *n)
+keep_names(const KpxRows *rows, int row, const char *column, MemoryContext context, int *n)
 {
 	bool null;
-	Datum value = field(row, column, &null);
+	Datum value = kpx_rows_value(rows, row, column, &null);
 	Datum *elements;
 	char **names;
 
@@ -172,118 +166,109 @@ keep_names(MemoryContext context, int row, int column, int *n)
 static void
 load_modules(KpxRegistry *registry)
 {
-	bool null;
+	MemoryContext context = registry->context;
+	KpxRows rows = kpx_rows("module", "id");
+	KpxRows active = kpx_rows("active_model", NULL);
 
-	kpx_catalog_execute("SELECT m.id, m.name, m.owner, m.items::oid, m.items_name, m.item_id, m.available,"
-						" extract(epoch FROM m.repeat_after)::float8, a.model_id,"
-						" m.title, m.category, m.price, m.text_columns, m.attributes, m.embeddings, m.text_search_config"
-						" FROM kpx.module m LEFT JOIN kpx.active_model a ON a.module_id = m.id ORDER BY m.id",
-						0, NULL, NULL, NULL, true);
-	registry->n_modules = (int) SPI_processed;
-	registry->modules = MemoryContextAllocZero(registry->context,
-											   sizeof(KpxModule) * Max(registry->n_modules, 1));
-	for (int i = 0; i < registry->n_modules; i++)
+	registry->n_modules = rows.n;
+	registry->modules = MemoryContextAllocZero(context, sizeof(KpxModule) * Max(rows.n, 1));
+	for (int i = 0; i < rows.n; i++)
 	{
 		KpxModule *m = &registry->modules[i];
 
-		m->id = DatumGetInt32(field(i, 1, &null));
-		m->name = keep(registry->context, i, 2);
-		m->owner = keep(registry->context, i, 3);
-		m->items = DatumGetObjectId(field(i, 4, &null));
-		m->items_name = keep(registry->context, i, 5);
-		m->item_id = keep(registry->context, i, 6);
-		m->available = keep(registry->context, i, 7);
-		m->repeat_after = seconds(i, 8, -1);
-		m->active_model = DatumGetInt64(field(i, 9, &null));
-		if (null)
-			m->active_model = 0;
-		m->title = keep(registry->context, i, 10);
-		m->category = keep(registry->context, i, 11);
-		m->price = keep(registry->context, i, 12);
-		m->text_columns = keep_names(registry->context, i, 13, &m->n_text_columns);
-		m->attributes = keep_names(registry->context, i, 14, &m->n_attributes);
-		m->embeddings = keep_names(registry->context, i, 15, &m->n_embeddings);
-		m->text_search_config = keep(registry->context, i, 16);
+		m->id = number(&rows, i, "id");
+		m->name = kpx_rows_text(&rows, i, "name", context);
+		m->owner = kpx_rows_text(&rows, i, "owner", context);
+		m->items = DatumGetObjectId(kpx_rows_value(&rows, i, "items", NULL));
+		m->items_name = kpx_rows_text(&rows, i, "items_name", context);
+		m->item_id = kpx_rows_text(&rows, i, "item_id", context);
+		m->available = kpx_rows_text(&rows, i, "available", context);
+		m->repeat_after = seconds(&rows, i, "repeat_after", -1);
+		m->title = kpx_rows_text(&rows, i, "title", context);
+		m->category = kpx_rows_text(&rows, i, "category", context);
+		m->price = kpx_rows_text(&rows, i, "price", context);
+		m->text_columns = keep_names(&rows, i, "text_columns", context, &m->n_text_columns);
+		m->attributes = keep_names(&rows, i, "attributes", context, &m->n_attributes);
+		m->embeddings = keep_names(&rows, i, "embeddings", context, &m->n_embeddings);
+		m->text_search_config = kpx_rows_text(&rows, i, "text_search_config", context);
+	}
+	for (int i = 0; i < active.n; i++)
+	{
+		KpxModule *m = kpx_find_module_by_id(registry, number(&active, i, "module_id"));
+
+		if (m)
+			m->active_model = DatumGetInt64(kpx_rows_value(&active, i, "model_id", NULL));
 	}
 }
 
 static void
 load_sources(KpxRegistry *registry)
 {
-	bool null;
+	MemoryContext context = registry->context;
+	KpxRows rows = kpx_rows("event_source", "id");
 
-	kpx_catalog_execute("SELECT module_id, id, relation::oid, relation_name, kind, user_id, item_id, occurred_at,"
-						" weight_column, weight, hides, extract(epoch FROM half_life)::float8, value, duration"
-						" FROM kpx.event_source ORDER BY id",
-						0, NULL, NULL, NULL, true);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	for (int i = 0; i < rows.n; i++)
 	{
-		KpxModule *m = kpx_find_module_by_id(registry, DatumGetInt32(field((int) i, 1, &null)));
+		KpxModule *m = kpx_find_module_by_id(registry, number(&rows, i, "module_id"));
 		KpxSource *s;
-		MemoryContext old;
 
 		if (m == NULL)
 			continue;
-		old = MemoryContextSwitchTo(registry->context);
-		m->sources = m->sources ? repalloc(m->sources, sizeof(KpxSource) * (m->n_sources + 1)) : palloc(sizeof(KpxSource));
-		MemoryContextSwitchTo(old);
+		if (m->sources == NULL)
+			m->sources = MemoryContextAllocZero(context, sizeof(KpxSource) * rows.n);
 		s = &m->sources[m->n_sources++];
-		memset(s, 0, sizeof(*s));
-		s->id = DatumGetInt32(field((int) i, 2, &null));
-		s->relation = DatumGetObjectId(field((int) i, 3, &null));
-		s->relation_name = keep(registry->context, (int) i, 4);
-		s->kind = keep(registry->context, (int) i, 5);
-		s->user_id = keep(registry->context, (int) i, 6);
-		s->item_id = keep(registry->context, (int) i, 7);
-		s->occurred_at = keep(registry->context, (int) i, 8);
-		s->weight_column = keep(registry->context, (int) i, 9);
-		s->weight = DatumGetFloat8(field((int) i, 10, &null));
-		s->hides = DatumGetBool(field((int) i, 11, &null));
-		s->half_life = seconds((int) i, 12, 0);
-		s->value = keep(registry->context, (int) i, 13);
-		s->duration = keep(registry->context, (int) i, 14);
+		s->id = number(&rows, i, "id");
+		s->relation = DatumGetObjectId(kpx_rows_value(&rows, i, "relation", NULL));
+		s->relation_name = kpx_rows_text(&rows, i, "relation_name", context);
+		s->kind = kpx_rows_text(&rows, i, "kind", context);
+		s->user_id = kpx_rows_text(&rows, i, "user_id", context);
+		s->item_id = kpx_rows_text(&rows, i, "item_id", context);
+		s->occurred_at = kpx_rows_text(&rows, i, "occurred_at", context);
+		s->weight_column = kpx_rows_text(&rows, i, "weight_column", context);
+		s->weight = DatumGetFloat8(kpx_rows_value(&rows, i, "weight", NULL));
+		s->hides = DatumGetBool(kpx_rows_value(&rows, i, "hides", NULL));
+		s->half_life = seconds(&rows, i, "half_life", 0);
+		s->value = kpx_rows_text(&rows, i, "value", context);
+		s->duration = kpx_rows_text(&rows, i, "duration", context);
 	}
 }
 
 static void
 load_consent(KpxRegistry *registry)
 {
-	bool null;
+	MemoryContext context = registry->context;
+	KpxRows rows = kpx_rows("consent_source", "id");
 
-	kpx_catalog_execute("SELECT id, relation::oid, relation_name, user_id, source_module, target_module, purpose, allowed"
-						" FROM kpx.consent_source ORDER BY id",
-						0, NULL, NULL, NULL, true);
-	registry->n_consent_sources = (int) SPI_processed;
-	registry->consent_sources = MemoryContextAllocZero(registry->context, sizeof(KpxConsentSource) * Max(SPI_processed, 1));
-	for (int i = 0; i < registry->n_consent_sources; i++)
+	registry->n_consent_sources = rows.n;
+	registry->consent_sources = MemoryContextAllocZero(context, sizeof(KpxConsentSource) * Max(rows.n, 1));
+	for (int i = 0; i < rows.n; i++)
 		registry->consent_sources[i] = (KpxConsentSource){
-			.id = DatumGetInt32(field(i, 1, &null)),
-			.relation = DatumGetObjectId(field(i, 2, &null)),
-			.relation_name = keep(registry->context, i, 3),
-			.user_id = keep(registry->context, i, 4),
-			.source_module = keep(registry->context, i, 5),
-			.target_module = keep(registry->context, i, 6),
-			.purpose = keep(registry->context, i, 7),
-			.allowed = keep(registry->context, i, 8),
+			.id = number(&rows, i, "id"),
+			.relation = DatumGetObjectId(kpx_rows_value(&rows, i, "relation", NULL)),
+			.relation_name = kpx_rows_text(&rows, i, "relation_name", context),
+			.user_id = kpx_rows_text(&rows, i, "user_id", context),
+			.source_module = kpx_rows_text(&rows, i, "source_module", context),
+			.target_module = kpx_rows_text(&rows, i, "target_module", context),
+			.purpose = kpx_rows_text(&rows, i, "purpose", context),
+			.allowed = kpx_rows_text(&rows, i, "allowed", context),
 		};
-	kpx_catalog_execute("SELECT source_module_id, target_module_id, required FROM kpx.consent_rule", 0, NULL, NULL, NULL, true);
-	registry->n_consent_rules = (int) SPI_processed;
-	registry->consent_rules = MemoryContextAllocZero(registry->context, sizeof(KpxConsentRule) * Max(SPI_processed, 1));
-	for (int i = 0; i < registry->n_consent_rules; i++)
-		registry->consent_rules[i] = (KpxConsentRule){DatumGetInt32(field(i, 1, &null)), DatumGetInt32(field(i, 2, &null)),
-													  DatumGetBool(field(i, 3, &null))};
+	rows = kpx_rows("consent_rule", NULL);
+	registry->n_consent_rules = rows.n;
+	registry->consent_rules = MemoryContextAllocZero(context, sizeof(KpxConsentRule) * Max(rows.n, 1));
+	for (int i = 0; i < rows.n; i++)
+		registry->consent_rules[i] = (KpxConsentRule){number(&rows, i, "source_module_id"), number(&rows, i, "target_module_id"),
+													  DatumGetBool(kpx_rows_value(&rows, i, "required", NULL))};
 }
 
 static void
 load_forget_key(KpxRegistry *registry)
 {
-	bool null;
+	KpxRows rows = kpx_rows("forget_key", NULL);
 	bytea *key;
 
-	kpx_catalog_execute("SELECT key FROM kpx.forget_key", 0, NULL, NULL, NULL, true);
-	if (SPI_processed == 0)
+	if (rows.n == 0)
 		return;
-	key = DatumGetByteaPP(field(0, 1, &null));
+	key = DatumGetByteaPP(kpx_rows_value(&rows, 0, "key", NULL));
 	registry->forget_key = MemoryContextAllocZero(registry->context, Max(VARSIZE_ANY_EXHDR(key), 32));
 	memcpy(registry->forget_key, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
 }
@@ -291,47 +276,67 @@ load_forget_key(KpxRegistry *registry)
 static void
 load_traffic(KpxRegistry *registry)
 {
-	bool null;
+	KpxRows rows = kpx_rows("traffic", "model_id");
 
-	kpx_catalog_execute("SELECT module_id, model_id, share FROM kpx.traffic ORDER BY module_id, model_id", 0, NULL, NULL, NULL, true);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	for (int i = 0; i < rows.n; i++)
 	{
-		KpxModule *m = kpx_find_module_by_id(registry, DatumGetInt32(field((int) i, 1, &null)));
+		KpxModule *m = kpx_find_module_by_id(registry, number(&rows, i, "module_id"));
 
 		if (m == NULL)
 			continue;
-		/* Rows of a module come together: room for all that are left. */
 		if (m->traffic == NULL)
-			m->traffic = MemoryContextAlloc(registry->context, sizeof(KpxTraffic) * (SPI_processed - i));
-		m->traffic[m->n_traffic++] = (KpxTraffic){DatumGetInt64(field((int) i, 2, &null)), DatumGetFloat8(field((int) i, 3, &null))};
+			m->traffic = MemoryContextAlloc(registry->context, sizeof(KpxTraffic) * rows.n);
+		m->traffic[m->n_traffic++] = (KpxTraffic){DatumGetInt64(kpx_rows_value(&rows, i, "model_id", NULL)),
+												  DatumGetFloat8(kpx_rows_value(&rows, i, "share", NULL))};
 	}
 }
 
-/* Also takes the extension's schema from the row it looks at. */
+/* Of the installed extension, or NULL; takes its schema as well. */
+static char *
+installed_version(KpxRegistry *registry)
+{
+	Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData where;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	char *version = NULL;
+
+	ScanKeyInit(&where, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("kpxrec"));
+	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &where);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool null;
+		Datum value = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &null);
+		char *schema = get_namespace_name(((Form_pg_extension) GETSTRUCT(tuple))->extnamespace);
+
+		version = TextDatumGetCString(value);
+		registry->schema = schema ? MemoryContextStrdup(registry->context, schema) : NULL;
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return version;
+}
+
 static void
 check_version(KpxRegistry *registry)
 {
-	char *installed;
+	char *installed = installed_version(registry);
 
-	kpx_catalog_execute("SELECT e.extversion, n.nspname FROM pg_catalog.pg_extension e"
-						" JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'kpxrec'",
-						0, NULL, NULL, NULL, true);
-	installed = SPI_processed == 1 ? text_or_null(0, 1) : NULL;
-	if (installed == NULL || strcmp(installed, KPX_VERSION) != 0)
+	if (installed == NULL || registry->schema == NULL || strcmp(installed, KPX_VERSION) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the kpxrec library is version %s, the extension in this database is version %s",
 						KPX_VERSION, installed ? installed : "(none)"),
 				 errhint("Run ALTER EXTENSION kpxrec UPDATE, or reconnect when the library was just replaced.")));
-	registry->schema = keep(registry->context, 0, 2);
 }
 
 KpxRegistry *
 kpx_registry(void)
 {
-	KpxCatalog catalog;
 	KpxRegistry *loaded;
 	MemoryContext context;
+	MemoryContext scratch;
+	MemoryContext old;
 	uint64 before;
 
 	/* a statement that takes no lock of its own would not hear of what others have committed */
@@ -346,10 +351,12 @@ kpx_registry(void)
 		callbacks_registered = true;
 	}
 	context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec registry", ALLOCSET_SMALL_SIZES);
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec rows of the registry", ALLOCSET_DEFAULT_SIZES);
 	before = generation;
-	kpx_catalog_begin(&catalog, true);
+	kpx_rows_begin();
+	old = MemoryContextSwitchTo(scratch);
 	for (int i = 0; i < lengthof(watched); i++)
-		watched[i] = get_relname_relid(watched_names[i], get_namespace_oid("kpx", false));
+		watched[i] = get_relname_relid(watched_names[i], kpx_schema());
 	loaded = MemoryContextAllocZero(context, sizeof(KpxRegistry));
 	loaded->context = context;
 	check_version(loaded);
@@ -359,7 +366,9 @@ kpx_registry(void)
 	load_consent(loaded);
 	load_forget_key(loaded);
 	load_traffic(loaded);
-	kpx_catalog_end(&catalog);
+	MemoryContextSwitchTo(old);
+	kpx_rows_end();
+	MemoryContextDelete(scratch);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	if (current)
 	{

@@ -4,15 +4,17 @@
 #   make install    install it there
 #   make demo       everything from nothing: a generated platform, trained and shown
 #   make check      all tests on throw-away servers
+#   make check-long  fuzzing, sqlsmith, valgrind, and the loads and crashes of make check for longer: an hour
+#   make coverage   what the tests of src/core reach
 #   make fuzz       random bytes to every parser of src/core, FUZZ_SECONDS=60 each
 #   make bench      timings, see docs/performance.md
 #   make lint       format and static checks; make format mends the format
 
 EXTVERSION = 0.2.0
 PG_CONFIG ?= pg_config
-SCRIPT_TARGETS = demo check fuzz bench lint
+SCRIPT_TARGETS = demo check check-long fuzz coverage bench lint
 
-# demo, check, fuzz, bench and lint install what is missing before anything else, so they must
+# demo, check, fuzz, coverage, bench and lint install what is missing before anything else, so they must
 # not need pg_config: test/run does the rest, calling make again.
 ifneq ($(filter $(SCRIPT_TARGETS) format,$(MAKECMDGOALS)),)
 

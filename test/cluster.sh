@@ -96,7 +96,7 @@ cluster_start() {
 		timezone = 'UTC'
 		shared_preload_libraries = '${1:-}'
 	EOF
-	as_server_user "$BINDIR/pg_ctl" -D "$CLUSTER_DIR/data" -l "$CLUSTER_DIR/log" -w start >/dev/null ||
+	as_server_user "$BINDIR/pg_ctl" -D "$CLUSTER_DIR/data" -l "$CLUSTER_DIR/log" -w -t 600 ${POSTMASTER:+-p "$POSTMASTER"} start >/dev/null ||
 		{ tail -20 "$CLUSTER_DIR/log"; return 1; }
 	PGHOST=$CLUSTER_DIR PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 	export PGHOST PGPORT PGUSER PGDATABASE

@@ -64,31 +64,47 @@ want() { [[ "$1" =~ ${ONLY:-} ]] && WANT="$WANT $2" || true; }
 
 need_program() { command -v "$1" >/dev/null || NEED="$NEED $2"; }
 
-missing_packages() {
-	local share include bin
-	NEED= WANT=
-	if [ "$task" = lint ]; then
-		need_program clang-format clang-format
-		need_program cppcheck cppcheck
-		return
+# The installed one's, or that of the distribution.
+clang_version() {
+	if command -v clang >/dev/null; then
+		clang -dumpversion | cut -d. -f1
+	else
+		apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -1
 	fi
-	if [ "$task" = fuzz ]; then
-		need_program gcc gcc
-		need_program clang clang
-		[ -f "$BLAS_LIBRARY" ] && [ -f "$BLAS_INCLUDE/cblas.h" ] || NEED="$NEED libopenblas-serial-dev"
-		command -v clang >/dev/null && ls "$(clang -print-runtime-dir)"/libclang_rt.fuzzer*.a >/dev/null 2>&1 ||
-			NEED="$NEED libclang-rt-$(clang -dumpversion 2>/dev/null | cut -d. -f1)-dev"
-		return
-	fi
+}
+
+# Sets share as well.
+missing_server() {
+	local include bin
 	share=/usr/share/postgresql/$VERSION include=/usr/include/postgresql/$VERSION/server bin=/usr/lib/postgresql/$VERSION/bin
 	if [ -x "$PG_CONFIG" ]; then
 		share=$("$PG_CONFIG" --sharedir) include=$("$PG_CONFIG" --includedir-server) bin=$("$PG_CONFIG" --bindir)
 	fi
 	need "$bin/initdb" "postgresql-$VERSION"
 	need "$include/postgres.h" "postgresql-server-dev-$VERSION"
+}
+
+missing_packages() {
+	local share
+	NEED= WANT=
+	if [ "$task" = lint ]; then
+		need_program clang-format clang-format
+		need_program cppcheck cppcheck
+		return
+	fi
+	[[ $task = @(fuzz|coverage) ]] || missing_server
 	need_program gcc gcc
 	[ -f "$BLAS_LIBRARY" ] && [ -f "$BLAS_INCLUDE/cblas.h" ] || NEED="$NEED libopenblas-serial-dev"
-	if [ "$task" = check ]; then
+	[ "$task" != coverage ] || need_program gcovr gcovr
+	if [[ $task = @(fuzz|check-long) ]]; then
+		need_program clang clang
+		ls "$(clang -print-runtime-dir 2>/dev/null)"/libclang_rt.fuzzer*.a >/dev/null 2>&1 || NEED="$NEED libclang-rt-$(clang_version)-dev"
+	fi
+	if [ "$task" = check-long ]; then
+		need_program sqlsmith sqlsmith
+		need_program valgrind valgrind
+	fi
+	if [[ $task = check* ]]; then
 		need "$share/extension/pgtap.control" "postgresql-$VERSION-pgtap"
 		need_program pg_prove libtap-parser-sourcehandler-pgtap-perl
 		perl -MIPC::Run -e1 2>/dev/null || NEED="$NEED libipc-run-perl"
@@ -155,7 +171,7 @@ install_wanted() {
 }
 
 ensure_packages() {
-	[[ $task = @(lint|fuzz) ]] || choose_server
+	[[ $task = @(lint|fuzz|coverage) ]] || choose_server
 	missing_packages
 	if [ -n "$NEED" ]; then
 		install_packages

@@ -1,11 +1,13 @@
 #!/bin/bash
-# run.sh demo|check|fuzz|bench|lint: installs what is missing, builds, and runs it on a throw-away
+# run.sh demo|check|check-long|fuzz|coverage|bench|lint: installs what is missing, builds, and runs it on a throw-away
 # server. Called by make; environment: PG_CONFIG, KEEP, DATA, ONLY.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . test/packages.sh
 . test/cluster.sh
 . test/fuzz/fuzz.sh
+. test/coverage.sh
+. test/long/long.sh
 task=$1
 PG_CONFIG=${PG_CONFIG:-pg_config}
 passed=0
@@ -213,6 +215,12 @@ case $task in
 	check)
 		check
 		;;
+	check-long)
+		check_long
+		;;
+	coverage)
+		coverage
+		;;
 	fuzz)
 		fuzz
 		;;
@@ -233,7 +241,7 @@ case $task in
 		exit $?
 		;;
 	*)
-		stop "usage: $0 demo|check|fuzz|bench|lint"
+		stop "usage: $0 demo|check|check-long|fuzz|coverage|bench|lint"
 		;;
 esac
 [ $((passed + failed)) -gt 0 ] || echo "no step's name matches ONLY=$ONLY"

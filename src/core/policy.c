@@ -15,7 +15,8 @@ add_array(size_t *total, size_t n, size_t size)
 {
 	size_t bytes;
 
-	return kpx_mul_size(n, size, &bytes) && kpx_add_size(*total, kpx_align(bytes), total);
+	/* 63: kpx_align itself must not wrap around */
+	return kpx_mul_size(n, size, &bytes) && bytes <= SIZE_MAX - 63 && kpx_add_size(*total, kpx_align(bytes), total);
 }
 
 size_t

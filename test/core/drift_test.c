@@ -27,7 +27,10 @@ test_psi(void)
 	CHECK_NEAR(kpx_psi(a, a, 4), 0, 0);
 	CHECK(isnan(kpx_psi(a, none, 4)));
 	CHECK(isnan(kpx_psi(a, b, 1)));
+	CHECK(isnan(kpx_psi(none, a, 4)));
 	CHECK(isnan(kpx_psi_noise(none, b, 4)));
+	CHECK(isnan(kpx_psi_noise(a, none, 4)));
+	CHECK(isnan(kpx_psi_noise(a, b, 1)));
 	CHECK_NEAR(kpx_psi_noise(a, b, 4), 3 * 2.0 / 1000, 1e-12);
 	{
 		/* bins that are empty in both samples change nothing */

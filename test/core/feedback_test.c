@@ -443,6 +443,22 @@ test_edges(void)
 	CHECK_EQ(faults.propensity_zero, 2);
 	CHECK_EQ(faults.propensity_above_one, 1);
 	CHECK_EQ(faults.probability_outside, 2);
+	/* any number of a row that is not finite */
+	for (int column = 0; column < 6; column++)
+	{
+		double one[6] = {1, 0.5, 0.5, 0.1, 0.1, 0.1};
+		KpxLog row = {1, &one[0], &one[1], &one[2], &one[3], &one[4], &one[5], NULL};
+
+		faults = (KpxLogFaults){0};
+		kpx_log_check(&row, 0, 1, &faults);
+		CHECK_EQ(faults.not_finite, 0);
+		one[column] = column % 2 ? NAN : INFINITY;
+		kpx_log_check(&row, 0, 1, &faults);
+		CHECK_EQ(faults.not_finite, 1);
+	}
+	CHECK_EQ(kpx_sort_values(values, 1), 1);
+	CHECK_EQ(kpx_sort_values(values + 1, 1), 0);
+	CHECK_EQ(kpx_sort_values(values, 0), 0);
 	CHECK(isnan(kpx_estimate(KPX_IPS, &total)));
 	CHECK(isnan(std_error(KPX_IPS, sums, 0)));
 	kpx_log_sums(&weightless, 10, 10, 0, 2, sums);

@@ -497,7 +497,25 @@ test_edges(void)
 	CHECK_EQ(kpx_slate_choices(&slate, choice, probability), 0);
 	kpx_slate_begin(&slate, candidate, 0, &rules, workspace);
 	CHECK_EQ(kpx_slate_choices(&slate, choice, probability), 0);
+	/* sizes that do not fit, whichever array they are of */
+	rules.k = 1;
+	CHECK_EQ(kpx_slate_workspace(SIZE_MAX / 4, &rules), 0);
+	CHECK_EQ(kpx_slate_workspace(SIZE_MAX / 8, &rules), 0); /* fits, but not in whole lines */
+	CHECK_EQ(kpx_slate_workspace(SIZE_MAX / 16, &rules), 0);
+	CHECK_EQ(kpx_slate_workspace(SIZE_MAX / 17, &rules), 0);
+	CHECK(kpx_slate_workspace(SIZE_MAX / 20, &rules) > 0);
 	rules.k = SIZE_MAX / 2;
+	CHECK_EQ(kpx_slate_workspace(3, &rules), 0);
+	rules.k = SIZE_MAX / 4;
+	CHECK_EQ(kpx_slate_workspace(0, &rules), 0);
+	rules.k = 3;
+	rules.modules = SIZE_MAX / 2;
+	CHECK_EQ(kpx_slate_workspace(3, &rules), 0);
+	rules.modules = 1;
+	rules.thompson = true;
+	rules.top = SIZE_MAX / 2;
+	CHECK_EQ(kpx_slate_workspace(3, &rules), 0);
+	rules.top = SIZE_MAX / 7;
 	CHECK_EQ(kpx_slate_workspace(3, &rules), 0);
 	CHECK_NEAR(kpx_dual_price(1, 0.5, 3, 1), 2, 1e-15);
 	CHECK_NEAR(kpx_dual_price(1, 0.5, 0, 5), 0, 0);

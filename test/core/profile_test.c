@@ -430,6 +430,12 @@ test_limits(void)
 	CHECK_EQ(count(&g, "m", "k", true, KPX_PROFILE_MIN_TIME, INT64_MAX), KPX_OK);
 	CHECK_EQ(count(&g, "m", "k", true, KPX_PROFILE_MAX_TIME, 1), KPX_TOO_BIG);
 	CHECK_EQ(count(&g, "m", "k", true, KPX_PROFILE_MAX_TIME + 1, 0), KPX_BAD_ARGUMENT);
+	CHECK_EQ(count(&g, "m", "k", true, KPX_PROFILE_MIN_TIME - 1, 0), KPX_BAD_ARGUMENT);
+	CHECK_EQ(count(&g, "", "k", false, 0, 0), KPX_BAD_ARGUMENT);
+	CHECK_EQ(count(&g, "m", "", false, 0, 0), KPX_BAD_ARGUMENT);
+	name[KPX_MAX_PROFILE_NAME + 1] = 0;
+	CHECK_EQ(count(&g, name, "k", false, 0, 0), KPX_BAD_ARGUMENT);
+	CHECK_EQ(count(&g, "m", name, false, 0, 0), KPX_BAD_ARGUMENT);
 	for (int i = 1; i < KPX_MAX_PROFILE_KINDS; i++)
 	{
 		snprintf(name, sizeof(name), "kind %d", i);
@@ -450,6 +456,66 @@ test_limits(void)
 	release(&p);
 	free(flat.bytes);
 	free(g.sketch);
+}
+
+static KpxStatus
+lasting(Grown *g, int64_t duration)
+{
+	KpxProfileEvent event = {name_of("m"), name_of("k"), false, false, true, 0, 0, duration};
+	KpxStatus status;
+
+	while ((status = kpx_sketch_count(g->sketch, &event)) == KPX_MORE)
+		grow(g);
+	return status;
+}
+
+/* Sums that do not fit are refused and change nothing, one by one as in a profile that is merged. */
+static void
+test_overflow(void)
+{
+	Grown g = start(0);
+	Grown h = start(0);
+	Flat before;
+	Flat other;
+	Flat unchanged;
+	Flat after;
+	KpxProfile p;
+
+	CHECK_EQ(lasting(&g, INT64_MAX), KPX_OK);
+	CHECK_EQ(lasting(&g, 1), KPX_TOO_BIG);
+	CHECK_EQ(lasting(&h, 1), KPX_OK);
+	before = finish(&g, KPX_PROFILE_INTERESTS);
+	other = finish(&h, KPX_PROFILE_INTERESTS);
+	p = decode(other);
+	CHECK_EQ(merge(&g, &p), KPX_TOO_BIG);
+	p.kinds[0].duration = 0;
+	p.kinds[0].count = INT64_MAX;
+	CHECK_EQ(merge(&g, &p), KPX_TOO_BIG);
+	p.kinds[0].count = UINT64_MAX;
+	CHECK_EQ(merge(&g, &p), KPX_TOO_BIG);
+	unchanged = finish(&g, KPX_PROFILE_INTERESTS);
+	CHECK(same(before, unchanged));
+	p.kinds[0].count = 1;
+	p.kinds[0].dated = 1;
+	p.kinds[0].first = p.kinds[0].last = 0;
+	for (int hour = 0; hour < 24; hour++)
+		p.modules[0].hours[hour] = UINT32_MAX;
+	CHECK_EQ(merge(&g, &p), KPX_OK);
+	CHECK_EQ(merge(&g, &p), KPX_OK);
+	release(&p);
+	free(other.bytes);
+	after = finish(&g, KPX_PROFILE_INTERESTS);
+	CHECK_EQ(kpx_profile_check(after.bytes, after.length, &p), KPX_OK);
+	provide(&p);
+	kpx_profile_decode(after.bytes, after.length, &p);
+	CHECK_EQ(p.modules[0].hours[3], UINT32_MAX); /* saturated */
+	CHECK_EQ(p.kinds[0].count, 3);
+	release(&p);
+	free(before.bytes);
+	free(unchanged.bytes);
+	free(after.bytes);
+	free(g.sketch);
+	free(h.sketch);
 }
 
 /* Hundreds of half-lives apart: nothing overflows, what is old stays known. */
@@ -674,6 +740,7 @@ main(void)
 	test_space_saving(20000, 2000, 1);
 	test_space_saving(5000, 600, 1);
 	test_limits();
+	test_overflow();
 	test_decades();
 	test_hostile();
 	test_interests();

@@ -222,6 +222,9 @@ test_errors(void)
 	Problem q = problem(4, 2, 2, 1, 1);
 
 	CHECK_EQ(kpx_ridge_begin(&ridge), KPX_BAD_ARGUMENT);
+	CHECK_EQ(kpx_ridge_begin(&(KpxRidge){.p = KPX_MAX_FACTORS + 1, .d = 3}), KPX_BAD_ARGUMENT);
+	CHECK_EQ(kpx_ridge_begin(&(KpxRidge){.p = 3, .d = 0}), KPX_BAD_ARGUMENT);
+	CHECK_EQ(kpx_ridge_begin(&(KpxRidge){.p = 3, .d = KPX_MAX_FACTORS + 1}), KPX_BAD_ARGUMENT);
 	ridge = (KpxRidge){.p = 2, .d = 2, .workspace = test_alloc(kpx_ridge_workspace_size(2, 2))};
 	CHECK_EQ(kpx_ridge_begin(&ridge), KPX_OK);
 	CHECK_EQ(factor(&ridge), KPX_BAD_ARGUMENT);

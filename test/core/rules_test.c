@@ -423,6 +423,9 @@ test_measures(void)
 	CHECK(kpx_rule_compare((KpxRuleCounts){2, 4, 9}, (KpxRuleCounts){1, 2, 8}) > 0);
 	CHECK(kpx_rule_compare((KpxRuleCounts){2, 4, 8}, (KpxRuleCounts){1, 2, 8}) < 0);
 	CHECK_EQ(kpx_rule_compare((KpxRuleCounts){2, 4, 8}, (KpxRuleCounts){2, 4, 8}), 0);
+	CHECK(kpx_rule_compare((KpxRuleCounts){1, 4, 8}, (KpxRuleCounts){2, 4, 8}) > 0);
+	CHECK(kpx_rule_compare((KpxRuleCounts){1, 2, 9}, (KpxRuleCounts){2, 4, 8}) > 0);
+	CHECK(kpx_rule_compare((KpxRuleCounts){1, 2, 8}, (KpxRuleCounts){2, 4, 8}) > 0);
 	CHECK(kpx_rule_compare((KpxRuleCounts){4000000000, 4000000001, 1}, (KpxRuleCounts){3999999999, 4000000000, 1}) < 0);
 }
 
@@ -501,6 +504,35 @@ test_table(uint64_t seed)
 	free(match);
 }
 
+/* Each thing that a table may not say. */
+static void
+test_bad_table(void)
+{
+	static const uint64_t good_offset[] = {0, 1, 2};
+	static const uint64_t good_rests[] = {0, 1, 2};
+	static const uint32_t good_item[] = {0, 1};
+	static const float good_confidence[] = {0, 1};
+	KpxRuleTable good = {2, good_offset, good_item, good_confidence, good_rests, good_item};
+	KpxRuleTable bad;
+
+	CHECK(kpx_rule_table_valid(&good, 2, 2));
+#define REFUSED(field, type, ...) \
+	bad = good; \
+	bad.field = (const type[]) __VA_ARGS__; \
+	CHECK(!kpx_rule_table_valid(&bad, 2, 2))
+	REFUSED(offset, uint64_t, {1, 1, 2});
+	REFUSED(offset, uint64_t, {0, 1, 1});
+	REFUSED(offset, uint64_t, {0, 3, 2});
+	REFUSED(rest_offset, uint64_t, {1, 1, 2});
+	REFUSED(rest_offset, uint64_t, {0, 3, 2});
+	REFUSED(target, uint32_t, {0, 2});
+	REFUSED(confidence, float, {-0.5f, 1});
+	REFUSED(confidence, float, {0, 1.5f});
+	REFUSED(confidence, float, {0, NAN});
+	REFUSED(rest, uint32_t, {0, 2});
+#undef REFUSED
+}
+
 int
 main(void)
 {
@@ -525,5 +557,6 @@ main(void)
 	test_measures();
 	for (uint64_t seed = 1; seed <= 20; seed++)
 		test_table(seed);
+	test_bad_table();
 	return test_done();
 }

@@ -120,8 +120,18 @@ test_arguments(void)
 	bad = good;
 	bad.anchor = INT64_MIN;
 	CHECK(kpx_schedule_next(&bad, false, 0, 0, &due) == KPX_BAD_ARGUMENT);
+	bad.anchor = INT64_MAX;
+	CHECK(kpx_schedule_next(&bad, false, 0, 0, &due) == KPX_BAD_ARGUMENT);
+	bad = good;
+	bad.months = -1;
+	CHECK(kpx_schedule_next(&bad, false, 0, 0, &due) == KPX_BAD_ARGUMENT);
+	bad = good;
+	bad.microseconds = -1;
+	CHECK(kpx_schedule_next(&bad, false, 0, 0, &due) == KPX_BAD_ARGUMENT);
 	bad = good;
 	bad.delay = -1;
+	CHECK(kpx_schedule_next(&bad, false, 0, 0, &due) == KPX_BAD_ARGUMENT);
+	bad.delay = INT64_MAX;
 	CHECK(kpx_schedule_next(&bad, false, 0, 0, &due) == KPX_BAD_ARGUMENT);
 }
 

@@ -573,6 +573,10 @@ test_arguments(void)
 	at(&bed, 7)[2] = 1e30f;
 	CHECK_EQ(kpx_means_norms(&bed.points, 0, 20), KPX_NOT_FINITE);
 	CHECK_EQ(kpx_means_run(&run, 1), KPX_BAD_ARGUMENT);
+	run.iterations = 1;
+	bed.points.n = 0;
+	CHECK_EQ(kpx_means_run(&run, 1), KPX_BAD_ARGUMENT);
+	bed.points.n = 20;
 	CHECK_EQ(kpx_means_size(0, 4), 0);
 	CHECK_EQ(kpx_means_size(KPX_MAX_SEGMENTS + 1, 4), 0);
 	CHECK_EQ(kpx_means_sums_size(4, 0), 0);

@@ -186,6 +186,15 @@ test_not_finite(void)
 	CHECK_EQ(status, KPX_NOT_FINITE);
 	svd.sketch = 0;
 	CHECK_EQ(kpx_svd_begin(&svd), KPX_BAD_ARGUMENT);
+	svd.sketch = KPX_MAX_FACTORS + 1;
+	CHECK_EQ(kpx_svd_begin(&svd), KPX_BAD_ARGUMENT);
+	svd.sketch = (int) a.cols + 1;
+	CHECK_EQ(kpx_svd_begin(&svd), KPX_BAD_ARGUMENT);
+	svd.sketch = 3;
+	svd.power = -1;
+	CHECK_EQ(kpx_svd_begin(&svd), KPX_BAD_ARGUMENT);
+	a.cols = 2 * KPX_MAX_FACTORS;
+	CHECK_EQ(kpx_svd_sketch(&a, KPX_MAX_FACTORS), KPX_MAX_FACTORS);
 	free_svd(&svd);
 	free_sparse(&a);
 }
@@ -269,6 +278,30 @@ test_coherence(void)
 	free_sparse(&a);
 }
 
+/* Words that too few documents have, or none, and a catalogue of no pairs. */
+static void
+test_coherence_of_little(void)
+{
+	enum
+	{
+		rank = 2
+	};
+	size_t ld = kpx_ld(rank);
+	float sum[4 * KPX_LANE] = {0};
+	uint32_t n[4] = {0, 1, 4, 5};
+	float weight[3];
+
+	sum[ld] = 1;
+	sum[2 * ld] = 3;
+	sum[3 * ld] = 3;
+	kpx_coherence_weights(sum, n, 3, rank, 0.5, weight);
+	CHECK(weight[0] > 0 && weight[1] > 0 && weight[2] > weight[1]);
+	n[3] = 1; /* one document: no pairs */
+	kpx_coherence_weights(sum, n, 3, rank, 0.5, weight);
+	for (int t = 0; t < 3; t++)
+		CHECK(isfinite(weight[t]) && weight[t] > 0);
+}
+
 int
 main(void)
 {
@@ -281,5 +314,6 @@ main(void)
 	test_edges();
 	test_not_finite();
 	test_coherence();
+	test_coherence_of_little();
 	return test_done();
 }

@@ -173,6 +173,37 @@ test_hashed(void)
 	CHECK_EQ(kpx_weigh_terms(&v, KPX_WEIGHT_TFIDF, term, count, 0, index, value), 0);
 }
 
+/* Nothing to weigh, and terms that weigh nothing. */
+static void
+test_nothing(void)
+{
+	uint32_t df[2] = {1, 1};
+	float weight[2] = {0, 0};
+	KpxVocabulary no_columns = {0, NULL, df, NULL, 10, 1};
+	KpxVocabulary weightless = {2, NULL, df, weight, 10, 0}; /* no documents had a length */
+	uint64_t term[] = {2, 1};
+	uint32_t count[] = {1, 1};
+	uint32_t index[2];
+	float value[2];
+	uint64_t offset[] = {0, 0, 2, 4};
+	float entries[] = {0, 0, 3, 4};
+	KpxSparse rows = {3, 2, offset, (uint32_t[]){0, 1, 0, 1}, entries};
+
+	CHECK_EQ(kpx_vocabulary_find(&no_columns, 7), -1);
+	CHECK_EQ(kpx_weigh_terms(&no_columns, KPX_WEIGHT_BM25, term, count, 2, index, value), 0);
+	CHECK_EQ(kpx_weigh_terms(&weightless, KPX_WEIGHT_BM25, term, count, 2, index, value), 2);
+	CHECK(value[0] == 0 && value[1] == 0);
+	CHECK_EQ(kpx_count_terms(term, 0, count), 0);
+	CHECK_EQ(kpx_count_terms(term, 1, count), 1);
+	CHECK_EQ(kpx_count_terms(term, 2, count), 2);
+	CHECK(term[0] == 1 && term[1] == 2);
+	kpx_sparse_normalize(&rows, 0, 3);
+	CHECK(entries[0] == 0 && entries[1] == 0);
+	CHECK_NEAR(entries[2], 0.6, 1e-6);
+	CHECK_NEAR(entries[3], 0.8, 1e-6);
+	CHECK_EQ(kpx_vocabulary_select(term, df, 2, 1, 0), 0);
+}
+
 int
 main(void)
 {
@@ -180,5 +211,6 @@ main(void)
 	test_weights(KPX_WEIGHT_BM25);
 	test_vocabulary();
 	test_hashed();
+	test_nothing();
 	return test_done();
 }

@@ -316,5 +316,8 @@ main(void)
 	CHECK_EQ(kpx_codes_size(9, 16), 256);
 	CHECK_EQ(kpx_order_by_length_workspace_size(SIZE_MAX), SIZE_MAX);
 	CHECK_EQ(kpx_search_batch_workspace_size(SIZE_MAX / 4, 2), SIZE_MAX);
+	CHECK_EQ(kpx_search_batch_workspace_size(16, SIZE_MAX), SIZE_MAX);
+	CHECK_EQ(kpx_search_batch_workspace_size(16, SIZE_MAX / 64 - 256), SIZE_MAX);
+	CHECK_EQ(kpx_search_batch_workspace_size(16, SIZE_MAX / 1050), SIZE_MAX);
 	return test_done();
 }

@@ -13,8 +13,8 @@ my $seconds = $ENV{LOAD_SECONDS} // 20;
 my $rate = $ENV{LOAD_RATE} // 150;
 my ($users, $hot, $cap) = (3000, 5, 12);
 my $node = job_node('node');
-# segments as files of this cluster, to be counted
-$node->append_conf('postgresql.conf', "dynamic_shared_memory_type = mmap\nfsync = off\n");
+# segments as files of this cluster, to be counted; a cache that is soon full
+$node->append_conf('postgresql.conf', "dynamic_shared_memory_type = mmap\nkpxrec.shared_cache_size = '4MB'\nfsync = off\n");
 $node->start;
 job_platform($node, $users, 1000, 20);
 my $train = qq{'{"factors": 16, "iterations": 3}'};
@@ -57,9 +57,9 @@ sub memory
 	return \%most;
 }
 
-my (%out, %err);
-my @runs = map { my $what = $_->[0]; ($out{$what}, $err{$what}) = ('', '');
-	IPC::Run::start([ @{ $_->[1] }, '-d', $node->connstr('postgres') ], '>', \$out{$what}, '2>', \$err{$what}) } ([ 'clients', \@main ], [ 'training', \@trainer ]);
+# into files: a pipe that nobody reads fills, and stops the program
+my @runs = map { IPC::Run::start([ @{ $_->[1] }, $node->connstr('postgres') ], '>', $node->basedir . "/$_->[0].out", '2>', $node->basedir . "/$_->[0].err") }
+	([ 'clients', \@main ], [ 'training', \@trainer ]);
 my $begun = time;
 my @sample;
 while (time < $begun + $seconds - 2)
@@ -73,9 +73,10 @@ ok((!grep { !$_->finish } @runs), 'all clients came to their end');
 
 foreach my $what ('clients', 'training')
 {
-	my ($failed) = $out{$what} =~ /number of failed transactions: (\d+)/;
+	my ($failed) = slurp_file($node->basedir . "/$what.out") =~ /number of failed transactions: (\d+)/;
+	my $errors = slurp_file($node->basedir . "/$what.err");
 	is($failed // 0, 0, "$what: no failed transaction");
-	unlike($err{$what}, qr/ERROR|abort/, "$what: no error") or diag($err{$what});
+	unlike($errors, qr/ERROR|abort/, "$what: no error") or diag(substr($errors, 0, 2000));
 }
 my @time;
 foreach (map { split /\n/, slurp_file($_) } glob($node->basedir . '/main.*'))
@@ -86,17 +87,19 @@ foreach (map { split /\n/, slurp_file($_) } glob($node->basedir . '/main.*'))
 foreach my $n (0 .. $#work)
 {
 	my @sorted = sort { $a <=> $b } @{ $time[$n] // [] };
-	cmp_ok(scalar(@sorted), '>', 10, "$work[$n][0]: " . @sorted . ' times');
+	cmp_ok(scalar(@sorted), '>', $seconds * $work[$n][1] / 100, "$work[$n][0]: " . @sorted . ' times, more than one in the second for all');
 	diag(sprintf('%s: %d, p50 %.1f ms, p99 %.1f ms', $work[$n][0], scalar(@sorted), map { $sorted[ int($_ * $#sorted) ] } (0.5, 0.99)));
 }
 my $jobs = $node->safe_psql('postgres', "SELECT count(*) FROM kpx_job_runs WHERE job = 'train' AND status = 'succeeded'");
-my ($by_hand) = $out{training} =~ /transactions actually processed: (\d+)/;
+my ($by_hand) = slurp_file($node->basedir . '/training.out') =~ /transactions actually processed: (\d+)/;
+diag("trained and activated meanwhile: $jobs models by the job, $by_hand by a client");
 cmp_ok($jobs + $by_hand, '>=', 3, "$jobs models by the job and $by_hand by the client were trained and activated meanwhile");
 is($node->safe_psql('postgres', "SELECT count(*) FROM kpx_job_runs WHERE status NOT IN ('succeeded', 'running')"), 0, 'no run of a job failed')
 	or diag($node->safe_psql('postgres', "SELECT job, status, sqlstate, message, count(*) FROM kpx_job_runs GROUP BY 1, 2, 3, 4"));
 
 my $counts = 'SELECT max(n), count(*) FILTER (WHERE n = ' . $cap . "), sum(n) FROM (SELECT user_id, count(*) AS n FROM kpx.impression GROUP BY 1) i";
 my ($most, $reached, $shown) = split /\|/, $node->safe_psql('postgres', $counts);
+diag("$shown items shown and logged, $reached users at the cap of $cap, none above") if $most == $cap;
 is($most, $cap, "nobody was shown more than $cap items, of $shown");
 cmp_ok($reached, '>=', $hot, "$reached users were shown exactly as many");
 is($node->safe_psql('postgres', q{SELECT count(*) FROM kpx.impression WHERE NOT (propensity > 0 AND propensity <= 1 AND p_click BETWEEN 0 AND 1)}), 0, 'all that was logged is a probability');
@@ -106,7 +109,8 @@ foreach my $type (sort keys %$late)
 {
 	next if !defined $early->{$type};
 	diag("$type: " . ($type eq 'segments' ? '' : 'largest, kB, ') . "$early->{$type} after a third, $late->{$type} at the end");
-	cmp_ok($late->{$type}, '<=', $early->{$type} + ($type eq 'segments' ? 8 : 6 * 1024), "$type did not grow");
+	# each of 16 sessions may still have a model that the cache let go
+	cmp_ok($late->{$type}, '<=', $early->{$type} + ($type eq 'segments' ? 16 : 6 * 1024), "$type did not grow");
 }
 as_app($node, "SELECT kpx_pause('train'); SELECT kpx_pause('attribute')");
 wait_for($node, 'the last run', "SELECT count(*) = 0 FROM kpx_job_runs WHERE status = 'running'");

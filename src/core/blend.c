@@ -75,7 +75,7 @@ mean_gain(size_t above, size_t equal, size_t depth)
 }
 
 void
-kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, size_t depth, float *value)
+kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, size_t depth, int without, float *value)
 {
 	for (size_t l = begin; l < end; l++)
 	{
@@ -87,8 +87,11 @@ kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const doubl
 
 		for (size_t c = 1; c < candidates; c++)
 		{
-			double other = utility(score + c * lists->n_scores, beta, lists->n_scores);
+			double other;
 
+			if (without >= 0 && score[c * lists->n_scores + without] != 0)
+				continue;
+			other = utility(score + c * lists->n_scores, beta, lists->n_scores);
 			above += other > chosen;
 			equal += other == chosen;
 		}
@@ -96,29 +99,41 @@ kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const doubl
 	}
 }
 
+/* Mean of a - b over lists, and its standard error. */
+static double
+mean_difference(const float *a, const float *b, size_t lists, double *error)
+{
+	double mean = 0;
+	double square = 0;
+
+	for (size_t l = 0; l < lists; l++)
+		mean += ((double) a[l] - b[l]) / (double) lists;
+	for (size_t l = 0; l < lists; l++)
+		square += ((double) a[l] - b[l] - mean) * ((double) a[l] - b[l] - mean);
+	*error = sqrt(square / (double) (lists - 1) / (double) lists);
+	return mean;
+}
+
 int
-kpx_blend_beaten_by(const float *value, size_t lists, int n_parts)
+kpx_blend_gives_way(const float *value, size_t lists, int n_parts)
 {
 	int best = -1;
-	double best_mean = 0;
+	double best_lead = 0;
+	double best_error = 0;
 
 	for (int part = 0; part < n_parts && lists > 1; part++)
 	{
-		const float *own = value + ((size_t) part + 1) * lists;
-		double mean = 0;
-		double square = 0;
+		double error;
+		double lead = mean_difference(value, value + ((size_t) part + 1) * lists, lists, &error);
 
-		for (size_t l = 0; l < lists; l++)
-			mean += ((double) own[l] - value[l]) / (double) lists;
-		for (size_t l = 0; l < lists; l++)
-			square += ((double) own[l] - value[l] - mean) * ((double) own[l] - value[l] - mean);
-		if (mean > best_mean && mean > sqrt(square / (double) (lists - 1) / (double) lists))
+		if (best < 0 || lead < best_lead)
 		{
 			best = part;
-			best_mean = mean;
+			best_lead = lead;
+			best_error = error;
 		}
 	}
-	return best;
+	return best_lead > best_error ? -1 : best;
 }
 
 /* Solves a x = b in place of b by Cholesky; a is overwritten. */

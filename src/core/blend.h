@@ -38,14 +38,17 @@ extern double kpx_blend_loss(const KpxBlendLists *lists, size_t begin, size_t en
  * How well beta ranks the chosen items of lists [begin, end): value[l - begin] is list l's NDCG at depth
  * (1..), 1 / log2(1 + rank) when rank <= depth, else 0. Of equal scores each is as likely to come first:
  * the value is then the mean over the ranks they share. 0 for an empty list. NaN scores are not allowed.
+ * Candidates, but the chosen, whose score number without is not 0 do not count; -1: all do.
  */
-extern void kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, size_t depth, float *value);
+extern void kpx_blend_ndcg(const KpxBlendLists *lists, size_t begin, size_t end, const double *beta, size_t depth, int without,
+						   float *value);
 
 /*
- * Which of n_parts ways to rank beats the blend by more than one standard error of the mean paired difference,
- * and has the highest mean of those; -1 when none does. value: (1 + n_parts) x lists, the blend's first.
+ * The one standard error rule (Breiman, Friedman, Olshen, Stone 1984, 3.4.3), of n_parts ways to rank and their
+ * blend: the best part, unless the blend's mean is above its by more than one standard error of the paired
+ * difference; -1 for the blend, also of fewer than two lists. value: (1 + n_parts) x lists, the blend's first.
  */
-extern int kpx_blend_beaten_by(const float *value, size_t lists, int n_parts);
+extern int kpx_blend_gives_way(const float *value, size_t lists, int n_parts);
 
 /* beta to the minimum of the penalised Newton model; false when the matrix is not positive definite. */
 extern bool kpx_blend_step(int n, const double *beta, const double *gradient, const double *hessian, double penalty,

@@ -31,10 +31,10 @@ enum
 };
 
 static const KpxParamSpec specs[] = {
-	{"factors", KPX_PARAM_INT, 64, 1, KPX_MAX_FACTORS},
+	{"factors", KPX_PARAM_INT, 64, 1, KPX_MAX_FACTORS, NULL, 32, 128},
 	{"iterations", KPX_PARAM_INT, 12, 1, 1000},
-	{"regularization", KPX_PARAM_FLOAT, 0.02, 1e-6, 1e6},
-	{"unobserved_weight", KPX_PARAM_FLOAT, 0.02, 1e-6, 1e3},
+	{"regularization", KPX_PARAM_FLOAT, 0.02, 1e-6, 1e6, NULL, 0.003, 0.1},
+	{"unobserved_weight", KPX_PARAM_FLOAT, 0.02, 1e-6, 1e3, NULL, 0.003, 0.1},
 	{"tolerance", KPX_PARAM_FLOAT, 0, 0, 1},
 	KPX_CONTENT_PARAMS,
 	{"itemknn", KPX_PARAM_JSON},

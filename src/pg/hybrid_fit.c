@@ -7,8 +7,9 @@
  * factors from the ridge map: what the weights are fitted on is what the model will meet. Each
  * held-out interaction makes a list: the item chosen and others that the user may be shown.
  *
- * A blend that ranks worse than one of its parts alone gives way to it: both are judged on the
- * same lists, the blend by cross-fitting, so that it is not judged on what it was fitted on.
+ * A blend that does not rank clearly better than the best of its parts alone gives way to it: both
+ * are judged on the same lists, the blend by cross-fitting, so that it is not judged on what it was
+ * fitted on.
  */
 #include "hybrid.h"
 
@@ -23,7 +24,9 @@
 
 #define SCORES KPX_BLEND_SCORES
 #define PARTS (KPX_VOICES + 1) /* the methods, then popularity: the first scores */
-#define NEW PARTS /* score of new items: ials, content, being new */
+#define NEW PARTS /* scores of new items: ials, content, being new */
+#define IS_NEW (SCORES - 1)
+#define FEWEST_LISTS 100 /* fewer say less than the prior does */
 #define FOLDS 5
 #define DEPTH 10 /* of the NDCG that the blend and its parts are judged by */
 
@@ -111,7 +114,7 @@ standardize(KpxLists *l, double *scale, bool *silent)
 			used += l->score[c * SCORES + k] != 0;
 		}
 		silent[k] = square == 0;
-		scale[k] = k == SCORES - 1 || square == 0 ? 1 : sqrt(square / used);
+		scale[k] = k == IS_NEW || square == 0 ? 1 : sqrt(square / used);
 		for (size_t c = 0; c < n; c++)
 			l->score[c * SCORES + k] = (float) (l->score[c * SCORES + k] / scale[k]);
 	}
@@ -157,7 +160,7 @@ minimise(const KpxLists *l, const bool *silent, int left_out, const double *star
 			move[k] = at_zero[k] ? 0 : fmax(-2, fmin(2, move[k]));
 			largest = fmax(largest, fabs(move[k]));
 			beta[k] += move[k];
-			if (k < SCORES - 1 && beta[k] < 0)
+			if (k != IS_NEW && beta[k] < 0)
 			{
 				beta[k] = 0;
 				at_zero[k] = true;
@@ -172,87 +175,73 @@ minimise(const KpxLists *l, const bool *silent, int left_out, const double *star
 static bool
 chosen_is_new(const KpxLists *l, size_t i)
 {
-	return l->score[l->offset[i] * SCORES + SCORES - 1] != 0;
-}
-
-/* How large scores of items with events are that beta gives: the root of their mean square. */
-static double
-spread(const KpxLists *l, const double *beta)
-{
-	double square = 0;
-	size_t n = 0;
-
-	for (uint64 c = 0; c < l->offset[l->lists]; c++)
-	{
-		double score = 0;
-
-		if (l->score[c * SCORES + SCORES - 1] != 0)
-			continue;
-		for (int k = 0; k < PARTS; k++)
-			score += beta[k] * l->score[c * SCORES + k];
-		square += score * score;
-		n++;
-	}
-	return n ? sqrt(square / (double) n) : 0;
+	return l->score[l->offset[i] * SCORES + IS_NEW] != 0;
 }
 
 /*
- * What a list's scores, divided by scale, are multiplied by to rank by one part alone. Most parts know nothing of new
- * items: these keep the weights that the blend gives them, in the measure of the part.
+ * Which part ranks so well that the blend gives way to it, or -1. Judged on items with events, chosen and not: new ones
+ * are a tenth of what was held out, far more than of what people take, and their place among the others would decide.
  */
-static void
-alone(const KpxLists *l, const double *blend, int part, const double *scale, double *beta)
-{
-	double whole = spread(l, blend);
-
-	memset(beta, 0, sizeof(double) * SCORES);
-	beta[part] = scale[part];
-	for (int k = NEW; k < SCORES && whole > 0; k++)
-		beta[k] = blend[k] * spread(l, beta) / whole;
-}
-
-/*
- * The fitted weights, or those of the part that ranks better alone, by more than a standard error. Judged on items with
- * events: new ones are a tenth of what was held out, far more than of what people take, and would decide.
- */
-static void
-fit_weights(KpxLists *l, const char *module, KpxBlend *blend)
+static int
+best_alone(const KpxLists *l, const bool *silent, const double *beta)
 {
 	KpxBlendLists lists = {SCORES, l->lists, l->offset, l->score};
-	bool silent[SCORES];
-	double scale[SCORES];
-	double beta[SCORES];
 	float *value = kpx_alloc(CurrentMemoryContext, Max(l->lists, 1) * (1 + PARTS), sizeof(float));
 	double fold[FOLDS][SCORES];
-	double part[PARTS][SCORES];
+	double part[PARTS][SCORES] = {{0}};
+	int number[PARTS];
+	int parts = 0;
 	size_t warm = 0;
 	size_t n = 0;
-	int better;
+	int best;
 
-	standardize(l, scale, silent);
-	minimise(l, silent, -1, prior, beta);
 	for (int f = 0; f < FOLDS && l->lists > 1; f++)
 		minimise(l, silent, f, beta, fold[f]); /* which is near by */
 	for (int k = 0; k < PARTS; k++)
-		alone(l, beta, k, scale, part[k]);
+		if (!silent[k])
+		{
+			part[parts][k] = 1;
+			number[parts++] = k;
+		}
 	for (size_t i = 0; i < l->lists; i++)
 		warm += !chosen_is_new(l, i);
+	if (warm < FEWEST_LISTS)
+		return -1;
 	for (size_t i = 0; i < l->lists; i++)
 	{
 		if (i % 100 == 0)
 			CHECK_FOR_INTERRUPTS();
 		if (chosen_is_new(l, i))
 			continue;
-		kpx_blend_ndcg(&lists, i, i + 1, fold[i % FOLDS], DEPTH, &value[n]);
-		for (int k = 0; k < PARTS; k++)
-			kpx_blend_ndcg(&lists, i, i + 1, part[k], DEPTH, &value[((size_t) k + 1) * warm + n]);
+		kpx_blend_ndcg(&lists, i, i + 1, fold[i % FOLDS], DEPTH, IS_NEW, &value[n]);
+		for (int k = 0; k < parts; k++)
+			kpx_blend_ndcg(&lists, i, i + 1, part[k], DEPTH, IS_NEW, &value[((size_t) k + 1) * warm + n]);
 		n++;
 	}
-	better = kpx_blend_beaten_by(value, warm, PARTS);
-	if (better >= 0)
+	best = kpx_blend_gives_way(value, warm, parts);
+	return best < 0 ? -1 : number[best];
+}
+
+/* The fitted weights, or those of one part and of new items beside it. */
+static void
+fit_weights(KpxLists *l, const char *module, KpxBlend *blend)
+{
+	bool silent[SCORES];
+	double scale[SCORES];
+	double beta[SCORES];
+	int alone;
+
+	standardize(l, scale, silent);
+	minimise(l, silent, -1, prior, beta);
+	alone = best_alone(l, silent, beta);
+	if (alone >= 0)
 	{
-		memcpy(beta, part[better], sizeof(part[better]));
-		elog(DEBUG1, "module \"%s\": %s alone ranks held-out interactions better than the blend", module, kpx_blend_key(better));
+		elog(DEBUG1, "module \"%s\": %s alone ranks held-out interactions as well as the blend", module, kpx_blend_key(alone));
+		for (int k = 0; k < PARTS; k++)
+			silent[k] = silent[k] || k != alone;
+		minimise(l, silent, -1, prior, beta);
+		if (!(beta[alone] > 0))
+			beta[alone] = 1;
 	}
 	for (int k = 0; k < SCORES; k++)
 		*kpx_blend_weight(blend, k) = (float) (beta[k] / scale[k]);

@@ -169,24 +169,68 @@ pick_weights(StringInfo json, JsonbValue *weights, char **modules, int n_modules
 	appendStringInfoChar(json, '}');
 }
 
+/* The method whose parameters an object under this key holds (a part of "hybrid"), or NULL. */
+static const KpxAlgorithm *
+part_of(const KpxAlgorithm *algorithm, const char *key)
+{
+	for (const KpxParamSpec *spec = algorithm->params; spec->name; spec++)
+		if (spec->type == KPX_PARAM_JSON && strcmp(spec->name, key) == 0)
+			return kpx_find_algorithm(key);
+	return NULL;
+}
+
+/* An object of a part's parameters, drawn from streams of their own; those not given keep their defaults. */
+static char *
+pick_part(const KpxAlgorithm *part, JsonbValue *value, uint64 seed, int trial)
+{
+	Datum object = PointerGetDatum(JsonbValueToJsonb(value));
+	StringInfoData json;
+	const char *separator = "";
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (const KpxParamSpec *spec = part->params; spec->name; spec++)
+		if ((value = member(object, spec->name)) != NULL)
+		{
+			appendStringInfo(&json, "%s\"%s\": %s", separator, spec->name,
+							 pick(spec->name, value, draw_of(seed, psprintf("%s %s", part->name, spec->name), trial), spec->type == KPX_PARAM_INT));
+			separator = ", ";
+		}
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/* The value of one parameter for a trial; NULL for its default. */
+static char *
+pick_param(const KpxAlgorithm *algorithm, const KpxParamSpec *spec, JsonbValue *value, uint64 seed, int trial)
+{
+	Draw draw = draw_of(seed, spec->name, trial);
+	const KpxAlgorithm *part = part_of(algorithm, spec->name);
+
+	if (value == NULL)
+		return own_pick(spec, draw);
+	if (part && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data))
+		return pick_part(part, value, seed, trial);
+	return pick(spec->name, value, draw, spec->type == KPX_PARAM_INT);
+}
+
 Datum
 kpx_search_params(const KpxAlgorithm *algorithm, Datum ranges, char **modules, int n_modules, uint64 seed, int trial)
 {
 	StringInfoData json;
 	JsonbValue *value = member(ranges, algorithm->name);
-	Datum own = value && value->type == jbvBinary ? PointerGetDatum(JsonbValueToJsonb(value)) : (Datum) 0;
+	Datum own = value && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data) ? PointerGetDatum(JsonbValueToJsonb(value)) : (Datum) 0;
 
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"algorithm\": \"%s\"", algorithm->name);
 	for (const KpxParamSpec *spec = algorithm->params; spec->name; spec++)
 	{
-		Draw draw = draw_of(seed, spec->name, trial);
 		char *picked;
 
 		value = member(own, spec->name);
 		if (value == NULL)
 			value = member(ranges, spec->name);
-		picked = value ? pick(spec->name, value, draw, spec->type == KPX_PARAM_INT) : own_pick(spec, draw);
+		picked = pick_param(algorithm, spec, value, seed, trial);
 		if (picked)
 			appendStringInfo(&json, ", \"%s\": %s", spec->name, picked);
 	}
@@ -199,12 +243,18 @@ kpx_search_params(const KpxAlgorithm *algorithm, Datum ranges, char **modules, i
 }
 
 static bool
-knows(const KpxAlgorithm *algorithm, const char *key)
+has_param(const KpxAlgorithm *algorithm, const char *key)
 {
 	for (const KpxParamSpec *spec = algorithm->params; spec->name; spec++)
 		if (strcmp(spec->name, key) == 0)
 			return true;
-	return strcmp(key, "seed") == 0 || strcmp(key, "module_weights") == 0;
+	return false;
+}
+
+static bool
+knows(const KpxAlgorithm *algorithm, const char *key)
+{
+	return has_param(algorithm, key) || strcmp(key, "seed") == 0 || strcmp(key, "module_weights") == 0;
 }
 
 static bool
@@ -214,6 +264,60 @@ known_to_any(const char *key, const KpxAlgorithm *const *algorithms, int n)
 		if (strcmp(algorithms[a]->name, key) == 0 || knows(algorithms[a], key))
 			return true;
 	return false;
+}
+
+static void
+unknown_key(const char *key, const char *to)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("parameter \"%s\" is not known to %s", key, to),
+			 errhint("kpx_train lists what an algorithm knows.")));
+}
+
+/* Keys of an object of a part's parameters. */
+static void
+check_part(JsonbContainer *object, const KpxAlgorithm *part)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbValue value;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		char *key = token == WJB_KEY ? pnstrdup(value.val.string.val, value.val.string.len) : NULL;
+
+		if (key && !has_param(part, key))
+			unknown_key(key, psprintf("algorithm \"%s\"", part->name));
+	}
+}
+
+static void check_keys(JsonbContainer *object, const KpxAlgorithm *const *algorithms, int n);
+
+/* What a key of this name may hold, if it is an object: ranges of an algorithm that is tried, or of a part of one. */
+static void
+check_value(const char *key, const JsonbValue *value, const KpxAlgorithm *const *algorithms, int n)
+{
+	bool object = value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data);
+	bool is_part = false;
+
+	for (int a = 0; a < n; a++)
+	{
+		const KpxAlgorithm *part = part_of(algorithms[a], key);
+
+		is_part = is_part || part;
+		if (part && object)
+			check_part(value->val.binary.data, part);
+	}
+	for (int a = 0; a < n; a++)
+		if (strcmp(algorithms[a]->name, key) == 0 && !is_part)
+		{
+			if (!object)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("the ranges of algorithm \"%s\" must be a JSON object", key)));
+			check_keys(value->val.binary.data, &algorithms[a], 1);
+		}
 }
 
 static void
@@ -230,21 +334,10 @@ check_keys(JsonbContainer *object, const KpxAlgorithm *const *algorithms, int n)
 		{
 			key = pnstrdup(value.val.string.val, value.val.string.len);
 			if (!known_to_any(key, algorithms, n))
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("parameter \"%s\" is not known to any algorithm to be tried", key),
-						 errhint("kpx_train lists what an algorithm knows.")));
+				unknown_key(key, "any algorithm to be tried");
 		}
 		else if (token == WJB_VALUE)
-			for (int a = 0; a < n; a++)
-				if (strcmp(algorithms[a]->name, key) == 0)
-				{
-					if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
-						ereport(ERROR,
-								(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								 errmsg("the ranges of algorithm \"%s\" must be a JSON object", key)));
-					check_keys(value.val.binary.data, &algorithms[a], 1);
-				}
+			check_value(key, &value, algorithms, n);
 	}
 }
 

@@ -222,7 +222,10 @@ weighted_data(const KpxData *data, const KpxParams *params)
 	return own;
 }
 
-/* Fewer iterations while few users are judged, for algorithms that have any. */
+/*
+ * Fewer iterations while few users are judged, for algorithms that have any. A copy: fitting may write what it
+ * found (the weights of hybrid) into its parameters, which is for this trial on this share only.
+ */
 static KpxParams *
 shorter(const KpxParams *params, double share)
 {
@@ -233,7 +236,9 @@ shorter(const KpxParams *params, double share)
 	for (; params->algorithm->params[i].name; i++)
 		;
 	own->value = palloc(sizeof(double) * Max(i, 1));
+	own->json = palloc(sizeof(Jsonb *) * Max(i, 1));
 	memcpy(own->value, params->value, sizeof(double) * i);
+	memcpy(own->json, params->json, sizeof(Jsonb *) * i);
 	while (i-- > 0)
 		if (strcmp(params->algorithm->params[i].name, "iterations") == 0)
 			own->value[i] = ceil(params->value[i] * sqrt(share));

@@ -123,14 +123,31 @@ test_ndcg(void)
 	double beta[1] = {1};
 	float value[4];
 
-	kpx_blend_ndcg(&lists, 0, 4, beta, 10, value);
+	kpx_blend_ndcg(&lists, 0, 4, beta, 10, -1, value);
 	CHECK_NEAR(value[0], 1 / log2(3), 1e-6); /* second of two */
 	CHECK_NEAR(value[1], 0, 1e-12);
 	CHECK_NEAR(value[2], 1 / log2(3), 1e-6); /* 3 above 2 */
 	CHECK_NEAR(value[3], (1 + 1 / log2(3) + 0.5 + 1 / log2(5)) / 4, 1e-6);
-	kpx_blend_ndcg(&lists, 2, 4, beta, 1, value);
+	kpx_blend_ndcg(&lists, 2, 4, beta, 1, -1, value);
 	CHECK_NEAR(value[0], 0, 1e-12);
 	CHECK_NEAR(value[1], 0.25, 1e-6);
+}
+
+/* New items among the candidates (their second score) are left out where asked, the chosen one never is. */
+static void
+test_ndcg_without(void)
+{
+	const float four[] = {1, 0, 2, 1, 3, 0, 3, 1, 1, 1, 2, 0};
+	const uint64_t at[] = {0, 4, 6};
+	KpxBlendLists lists = {2, 2, at, four};
+	double beta[2] = {1, 0};
+	float value[2];
+
+	kpx_blend_ndcg(&lists, 0, 2, beta, 10, -1, value);
+	CHECK_NEAR(value[0], 1 / log2(5), 1e-6);
+	kpx_blend_ndcg(&lists, 0, 2, beta, 10, 1, value);
+	CHECK_NEAR(value[0], 1 / log2(3), 1e-6);
+	CHECK_NEAR(value[1], 1 / log2(3), 1e-6);
 }
 
 /* The weights of two scores with the least loss on the lists whose number modulo 2 is not left_out. */
@@ -179,9 +196,9 @@ planted(double share, float wrong)
 	return (KpxBlendLists){2, LISTS, offset, score};
 }
 
-/* Which part beats the cross-fitted blend of a planted case. */
+/* Which part the cross-fitted blend of a planted case gives way to. */
 static int
-beaten_by(double share, float wrong)
+gives_way(double share, float wrong)
 {
 	static float value[3 * LISTS];
 	KpxBlendLists lists = planted(share, wrong);
@@ -192,11 +209,11 @@ beaten_by(double share, float wrong)
 	fit_two(&lists, 1, fold[1]);
 	for (size_t l = 0; l < LISTS; l++)
 	{
-		kpx_blend_ndcg(&lists, l, l + 1, fold[l % 2], 10, &value[l]);
+		kpx_blend_ndcg(&lists, l, l + 1, fold[l % 2], 10, -1, &value[l]);
 		for (int k = 0; k < 2; k++)
-			kpx_blend_ndcg(&lists, l, l + 1, part[k], 10, &value[((size_t) k + 1) * LISTS + l]);
+			kpx_blend_ndcg(&lists, l, l + 1, part[k], 10, -1, &value[((size_t) k + 1) * LISTS + l]);
 	}
-	return kpx_blend_beaten_by(value, LISTS, 2);
+	return kpx_blend_gives_way(value, LISTS, 2);
 }
 
 static void
@@ -204,14 +221,16 @@ test_guard(void)
 {
 	const float better[] = {0, 0, 0, 0, 1, 0.5f, 1, 0.5f, 1, 1, 1, 0};
 	const float even[] = {0.5f, 0.5f, 1, 0};
+	const float ahead[] = {1, 1, 1, 1, 0.5f, 0.4f, 0.6f, 0.5f};
 
-	CHECK(beaten_by(0.6, -30) == 0); /* blending cannot help */
-	CHECK(beaten_by(0, 0.8f) == -1); /* it does: both scores are hints, of different kinds */
-	CHECK(beaten_by(0, 0.5f) == -1); /* the first score says nothing: the blend is the second, within one standard error */
-	CHECK(kpx_blend_beaten_by(better, 4, 2) == 0); /* means 0.75 and 0.75: the first */
-	CHECK(kpx_blend_beaten_by(better, 1, 2) == -1); /* one list says nothing */
-	CHECK(kpx_blend_beaten_by(better, 0, 2) == -1);
-	CHECK(kpx_blend_beaten_by(even, 2, 1) == -1);
+	CHECK(gives_way(0.6, -30) == 0); /* blending cannot help */
+	CHECK(gives_way(0, 0.8f) == -1); /* it does: both scores are hints, of different kinds */
+	CHECK(gives_way(0, 0.5f) == 1); /* the first score says nothing: the blend is the second, but for what was fitted to noise */
+	CHECK(kpx_blend_gives_way(better, 4, 2) == 0); /* means 0.75 and 0.75: the first */
+	CHECK(kpx_blend_gives_way(better, 1, 2) == -1); /* one list says nothing */
+	CHECK(kpx_blend_gives_way(better, 0, 2) == -1);
+	CHECK(kpx_blend_gives_way(even, 2, 1) == 0); /* a blend that is no better does not earn its place */
+	CHECK(kpx_blend_gives_way(ahead, 4, 1) == -1); /* by 0.5, four times as sure */
 }
 
 static void
@@ -260,6 +279,7 @@ main(void)
 	test_recovery((const double[]){2, -1, 0.3});
 	test_edges();
 	test_ndcg();
+	test_ndcg_without();
 	test_guard();
 	return test_done();
 }

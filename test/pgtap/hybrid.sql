@@ -81,8 +81,8 @@ INSERT INTO app.plays SELECT u, h.id FROM generate_series(1, 900) u, app.hits h 
 SELECT kpx_add_module('hits', 'app.hits', 'id', title => 'title'), kpx_add_events('hits', 'app.plays', 'purchase', 'user_id', 'hit_id');
 SET kpxrec.min_users = 1; -- the rare items are what popularity is right about
 SELECT kpx_train('hits', algorithm => 'hybrid', name => 'hits', params => '{"itemknn": false, "rules": false, "factors": 200, "regularization": 0.0001}') \g /dev/null
-SELECT results_eq($$SELECT key, value::float8 FROM kpx_models, jsonb_each(params -> 'weights' -> 'hits') WHERE name = 'hits' AND key NOT IN ('new', 'popularity') ORDER BY 1$$,
-	$$VALUES ('content', 0::float8), ('ials', 0), ('new_content', 0), ('new_ials', 0)$$, 'what ranks worse than popularity gets no weight, and kpx_models shows it');
+SELECT results_eq($$SELECT key, value::float8 FROM kpx_models, jsonb_each(params -> 'weights' -> 'hits') WHERE name = 'hits' AND key NOT LIKE 'new%' AND key <> 'popularity' ORDER BY 1$$,
+	$$VALUES ('content', 0::float8), ('ials', 0)$$, 'what ranks worse than popularity gets no weight, and kpx_models shows it');
 SELECT cmp_ok((SELECT (params -> 'weights' -> 'hits' ->> 'new')::float8 FROM kpx_models WHERE name = 'hits'), '>', 0::float8, 'a new item has its place');
 SELECT cmp_ok(value, '>=', popularity - std_error, 'so hybrid is not worse than popularity') FROM kpx_evaluate(ARRAY['hits'], algorithm => 'hybrid', params => '{"factors": 200, "regularization": 0.0001}') WHERE metric = 'ndcg@10';
 SELECT is((SELECT array_agg(item_id ORDER BY rank) FROM kpx_recommend(5001, 'hits', 5)), (SELECT array_agg(id ORDER BY n DESC) FROM (SELECT hit_id AS id, count(*) AS n FROM app.plays GROUP BY 1 ORDER BY 2 DESC LIMIT 5) x), 'what all get is what most took');

@@ -1,6 +1,6 @@
 -- tune: kpx_tune, kpx_trials, kpx_best_params.
 BEGIN;
-SELECT plan(35);
+SELECT plan(42);
 \ir fixture.psql
 CREATE FUNCTION app.three() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$SELECT ARRAY['courses', 'products', 'videos']$$;
 SELECT is(kpx_best_params(app.three()), NULL, 'before any run there are no best parameters');
@@ -45,6 +45,18 @@ SELECT throws_ok($$SELECT kpx_train(app.three(), 'ease', params => kpx_best_para
 CREATE TEMP TABLE aimed AS SELECT * FROM kpx_tune(app.three(), 'itemknn', 3, '{"module_weights": {"courses": [0.1, 1], "videos": {"weight": [2, 2], "half_life": 5}}}', target => 'products', metric => 'hit_rate');
 SELECT ok((SELECT bool_and(t.value = k.by_module[2] AND k.target = 'products' AND k.metric = 'hit_rate') FROM aimed t JOIN kpx_trials k USING (run, trial)), 'target: one module counts');
 SELECT ok((SELECT bool_and((params->'module_weights'->>'courses')::numeric BETWEEN 0.1 AND 1 AND params->'module_weights'->'videos' = '{"weight": 2, "half_life": 5}') FROM aimed), 'ranges for module_weights');
+
+-- hybrid: ranges of its parts' parameters, and ranges of its own
+CREATE TEMP TABLE mixed AS SELECT * FROM kpx_tune('{courses,products}', ARRAY['hybrid', 'itemknn'], 6,
+	'{"itemknn": {"asymmetry": [0.1, 0.4], "weighting": ["cosine", "bm25"], "neighbours": 20}, "rules": [true, false], "iterations": 2, "factors": [2, 8]}');
+SELECT ok((SELECT bool_and((params->'itemknn'->>'asymmetry')::numeric BETWEEN 0.1 AND 0.4 AND params->'itemknn'->>'weighting' IN ('cosine', 'bm25') AND params->'itemknn'->'neighbours' = '20'
+	AND params->'rules' IN ('true', 'false')) FROM mixed WHERE algorithm = 'hybrid'), 'parameters of a part are drawn inside its object');
+SELECT cmp_ok((SELECT count(DISTINCT params->'itemknn'->>'asymmetry') FROM mixed WHERE algorithm = 'hybrid'), '=', 3::bigint, 'by trial');
+SELECT ok((SELECT bool_and((params->>'asymmetry')::numeric BETWEEN 0.1 AND 0.4 AND params->>'neighbours' = '20' AND params->'itemknn' IS NULL) FROM mixed WHERE algorithm = 'itemknn'), 'and serve the method alone beside it');
+SELECT ok((SELECT bool_and((params->>'regularization')::numeric BETWEEN 0.003 AND 0.1 AND (params->>'unobserved_weight')::numeric BETWEEN 0.003 AND 0.1) FROM mixed WHERE algorithm = 'hybrid'), 'what is not given is drawn from ranges of its own');
+SELECT lives_ok($$SELECT kpx_train('{courses,products}'::text[], params => (SELECT params FROM mixed WHERE algorithm = 'hybrid' LIMIT 1), activate => false)$$, 'kpx_train takes them');
+SELECT is(app.error($$SELECT kpx_tune('{courses}', 'hybrid', params => '{"itemknn": {"charm": [1, 2]}}')$$), '22023 parameter "charm" is not known to algorithm "itemknn" | kpx_train lists what an algorithm knows.', 'a key the part does not know');
+SELECT is(app.error($$SELECT kpx_tune('{courses}', 'hybrid', params => '{"itemknn": {"asymmetry": [2, 1]}}')$$), '22023 the range of parameter "asymmetry" ends before it begins', 'a bad range inside');
 
 -- the budget ends it and keeps what there is
 SET LOCAL client_min_messages = error;

@@ -2,7 +2,7 @@
 #
 # run_directory            makes RUN_DIR, in $TMPDIR, /tmp or /var/tmp; all that a run leaves lies
 #                          in there, and it goes on exit, after a failure and on Ctrl-C.
-# private_server           PG_CONFIG becomes a copy in RUN_DIR of the server it names: kpxrec is
+# private_server [NAME]    PG_CONFIG becomes a copy in RUN_DIR of the server it names: kpxrec is
 #                          installed there, so that no other server's files change, root is not
 #                          needed, and runs do not disturb each other.
 # cluster_start [preload]  makes and starts a server in RUN_DIR, on a Unix socket only, as an
@@ -61,7 +61,7 @@ mirror() { mkdir -p "$2" && ln -s "$1"/* "$2"/; }
 # A server finds its directories relative to its programs, so the programs are copied and the
 # rest are links. What is installed of kpxrec already is left behind.
 private_server() {
-	local to=$RUN_DIR/server bin lib share include
+	local to=$RUN_DIR/${1:-server} bin lib share include
 	bin=$("$PG_CONFIG" --bindir) lib=$("$PG_CONFIG" --pkglibdir) share=$("$PG_CONFIG" --sharedir) include=$("$PG_CONFIG" --includedir-server)
 	mkdir -p "$to$bin" && cp -L "$bin"/* "$to$bin/" && mirror "$lib" "$to$lib" && mirror "$share" "$to$share" &&
 		rm "$to$share/extension" && mirror "$share/extension" "$to$share/extension" &&

@@ -147,9 +147,25 @@ no_crash() {
 	! grep -E "terminated by signal|TRAP:|PANIC|XX000" "$CLUSTER_DIR/log"
 }
 
+# A second server, whose kpxrec has the fault points of src/pg/fault.h: only files that have any are compiled again.
+# Prints the directory of its programs.
+fault_server() {
+	local dir=$RUN_DIR/fault_build
+	mkdir "$dir" && cp -pr Makefile kpxrec.control sql src .built-for "$dir/" &&
+		rm -f $(grep -lE '^#include "fault.h"' "$dir"/src/pg/*.c | sed 's/c$/o/') "$dir/kpxrec.so" || return 1
+	private_server fault_server
+	make -s -C "$dir" -j"$(nproc)" PG_CONFIG="$PG_CONFIG" PG_CPPFLAGS_FAULTS=-DKPX_FAULTS >&2 &&
+		make -s -C "$dir" PG_CONFIG="$PG_CONFIG" install >/dev/null && rm -rf "$dir" && echo "$BINDIR"
+}
+
+no_fault_points() {
+	! nm "$("$PG_CONFIG" --pkglibdir)/kpxrec.so" | grep kpx_fault
+}
+
 # Tests with clusters of their own run as an unprivileged user, from a copy it can read.
 perl_tests() {
-	local pgxs dir=$RUN_DIR/perl
+	local pgxs bin fault_bin= points dir=$RUN_DIR/perl
+	points=$(sed -nE 's/.*KPX_FAULT\("([^"]+)"\).*/\1/p' src/pg/*.c | sort -u)
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/..
 	[ -f "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ] ||
 		{ echo "skipped Perl TAP: this server was installed without $pgxs/test/perl"; return; }
@@ -157,8 +173,14 @@ perl_tests() {
 	command -v chromium >/dev/null || echo "skipped 030_report.pl: no chromium"
 	# 040_update.pl puts scripts of further versions beside ours
 	[ "$(id -u)" != 0 ] || chown -R "$SERVER_USER" "$dir" "$("$PG_CONFIG" --sharedir)/extension"
+	step "no fault points in what is installed" no_fault_points
 	for file in "$dir"/t/*.pl; do
-		step "$(basename "$file")" as_server_user env "PATH=$BINDIR:$PATH" TESTDATADIR="$dir" TESTLOGDIR="$dir" \
+		bin=$BINDIR
+		if [[ $file == *_faults.pl ]] && wanted <<<"$(basename "$file")"; then
+			[ -n "$fault_bin" ] || fault_bin=$(fault_server) || { failed=$((failed + 1)); continue; }
+			bin=$fault_bin
+		fi
+		step "$(basename "$file")" as_server_user env "PATH=$bin:$PATH" KPX_FAULT_POINTS="$points" TESTDATADIR="$dir" TESTLOGDIR="$dir" \
 			PG_REGRESS="$pgxs/test/regress/pg_regress" PERL5LIB="$pgxs/test/perl" \
 			sh -c 'cd "$1" && prove -Q "$2"' sh "$dir" "$file"
 	done

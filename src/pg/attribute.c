@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "policy.h"
 #include "registry.h"
 #include "request.h"
@@ -216,6 +217,7 @@ attribute_source(Run *run, const KpxModule *module, const KpxSource *source, con
 		old = MemoryContextSwitchTo(batch);
 		batch_columns(run, columns);
 		attribute_batch(run, module, source, kind, columns);
+		KPX_FAULT("attribute");
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(batch);
 		SPI_freetuptable(SPI_tuptable);
@@ -251,6 +253,7 @@ count_rates(const KpxModule *module, double window)
 	kpx_catalog_begin(&catalog, false);
 	values[1] = TimestampTzGetDatum(count_since(module, window));
 	kpx_catalog_execute("DELETE FROM kpx.item_rate WHERE module_id = $1 AND month >= ($2 AT TIME ZONE 'UTC')::date", 2, types, values, NULL, false);
+	KPX_FAULT("rates");
 	kpx_catalog_execute("INSERT INTO kpx.item_rate SELECT home_module_id, $1, coalesce(item_id, ''), month, count(*),"
 						" count(*) FILTER (WHERE click), count(*) FILTER (WHERE conversion), $3"
 						" FROM (SELECT i.home_module_id, i.item_id, date_trunc('month', i.occurred_at AT TIME ZONE 'UTC')::date AS month, f.click, f.conversion"

@@ -18,6 +18,7 @@
 
 #include "core/ingest.h"
 #include "factor_arena.h"
+#include "fault.h"
 #include "progress.h"
 #include "shared_memory.h"
 #include "workers.h"
@@ -238,6 +239,10 @@ iterate(KpxFactorProcess *p)
 
 	do
 	{
+		if (p->leader)
+			KPX_FAULT("iterate");
+		else
+			KPX_FAULT("worker");
 		diagonalise(p, &s->items);
 		solve_side(p, &s->users, &s->items);
 		LEADER_STEP(p, (void) 0);

@@ -10,6 +10,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "forget.h"
 #include "policy.h"
 #include "registry.h"
@@ -233,6 +234,7 @@ kpx_feedback(PG_FUNCTION_ARGS)
 	}
 	if (!record(slate_id, &impression, recorded, value, at) && strcmp(recorded, "dismissal") != 0)
 		PG_RETURN_DATUM(count_outcome("duplicate"));
+	KPX_FAULT("feedback");
 	if (strcmp(recorded, "dismissal") == 0)
 		dismiss(&impression, kind, at);
 	PG_RETURN_DATUM(CStringGetTextDatum("recorded"));

@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 
+#include "fault.h"
 #include "recommendation.h"
 
 static void
@@ -73,6 +74,7 @@ kpx_forget_user(PG_FUNCTION_ARGS)
 	put_count(fcinfo, "recommendation views", kpx_recommendations_forget(kind, kpx_id_from_text(kind, user_id)));
 	kpx_catalog_begin(&catalog, false);
 	kpx_bury(user_id);
+	KPX_FAULT("bury");
 	delete_rows(fcinfo, user_id);
 	kpx_catalog_end(&catalog);
 	return (Datum) 0;

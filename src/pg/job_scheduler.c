@@ -28,6 +28,7 @@
 #include "utils/syscache.h"
 #include "utils/wait_event.h"
 
+#include "fault.h"
 #include "registry.h"
 
 #define STAY (60 * USECS_PER_SEC) /* what is due within this time is waited for */
@@ -219,6 +220,7 @@ start(const KpxJob *job, const KpxDue *due, bool retry)
 	commit();
 	if (run == 0)
 		return true;
+	KPX_FAULT("run started");
 	if (launch(s, job, role, run, place))
 	{
 		crowded = false;

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "factor.h"
+#include "fault.h"
 #include "job_guard.h"
 #include "progress.h"
 #include "training.h"
@@ -164,6 +165,7 @@ kpx_job_train(Jsonb *arguments, MemoryContext context, KpxOutcome *outcome)
 	{
 		begin(context, true);
 		kpx_progress_phase("judging", 0);
+		KPX_FAULT("judge");
 		good = kpx_guard_judge(&guard, &training, &why);
 		end();
 	}

@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
+#include "fault.h"
 #include "progress.h"
 
 /* Each transaction has its own now(): a process that is no session of a client must say when it begins. */
@@ -161,6 +162,7 @@ finish(const KpxWorkerOrder *order, const KpxOutcome *outcome, bool due)
 			kpx_run_forget(order->run);
 	}
 	CommitTransactionCommand();
+	KPX_FAULT("job told");
 	kpx_run_told();
 }
 
@@ -199,6 +201,7 @@ kpx_worker_main(Datum argument)
 		finish(&order, &outcome, true);
 		proc_exit(0);
 	}
+	KPX_FAULT("job taken");
 	pgstat_report_appname(psprintf("kpxrec job %s", job->name));
 	debug_query_string = psprintf("kpxrec job \"%s\": %s", job->name, job->task);
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
@@ -214,6 +217,7 @@ kpx_worker_main(Datum argument)
 	}
 	outcome.phase = kpx_progress()->phase[0] ? kpx_progress()->phase : NULL;
 	outcome.peak_memory = (int64) kpx_progress()->peak_memory;
+	KPX_FAULT("job done");
 	finish(&order, &outcome, due);
 	proc_exit(0);
 }

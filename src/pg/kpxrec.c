@@ -25,6 +25,7 @@
 
 #include "core/factor.h"
 #include "consent.h"
+#include "fault.h"
 #include "floor.h"
 #include "clock.h"
 #include "calls.h"
@@ -83,6 +84,7 @@ _PG_init(void)
 		kpx_calls_init();
 	}
 	kpx_job_init();
+	kpx_fault_init();
 	MarkGUCPrefixReserved("kpxrec");
 
 	/* Also makes OpenBLAS map its buffer now rather than in the middle of something. */

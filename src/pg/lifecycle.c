@@ -11,6 +11,7 @@
 #include "utils/array.h"
 
 #include "factor.h"
+#include "fault.h"
 #include "model.h"
 #include "request.h"
 
@@ -255,6 +256,7 @@ go_back(const KpxModule *module, int64 active, int64 previous)
 						" WHERE module_id = $1 AND model_id = $2 AND rolled_back_at IS NULL"
 						" AND id > (SELECT max(id) FROM kpx.activation WHERE module_id = $1 AND model_id = $3 AND rolled_back_at IS NULL)",
 						3, types, values, NULL, false);
+	KPX_FAULT("rollback");
 	kpx_catalog_execute("DELETE FROM kpx.traffic WHERE module_id = $1 AND model_id = $3", 3, types, values, NULL, false);
 	kpx_catalog_execute("INSERT INTO kpx.active_model (module_id, model_id) VALUES ($1, $3)"
 						" ON CONFLICT (module_id) DO UPDATE SET model_id = excluded.model_id,"

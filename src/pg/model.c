@@ -16,6 +16,7 @@
 
 #include "algorithm.h"
 #include "calls.h"
+#include "fault.h"
 #include "model_block.h"
 #include "model_share.h"
 
@@ -274,6 +275,7 @@ kpx_model_activate(int64 id)
 	KpxCatalog catalog;
 
 	kpx_model_lock_modules(id);
+	KPX_FAULT("lock");
 	kpx_catalog_begin(&catalog, false);
 	/* Who challenged the active model is a challenger no more; and what kpx_rollback goes back to. */
 	kpx_catalog_execute("DELETE FROM kpx.traffic WHERE model_id = $1", 1, types, values, NULL, false);
@@ -282,6 +284,7 @@ kpx_model_activate(int64 id)
 						" LEFT JOIN kpx.active_model a ON a.module_id = mm.module_id"
 						" WHERE mm.model_id = $1 AND a.model_id IS DISTINCT FROM $1 ORDER BY mm.module_id",
 						1, types, values, NULL, false);
+	KPX_FAULT("activation");
 	kpx_catalog_execute("INSERT INTO kpx.active_model (module_id, model_id)"
 						" SELECT mm.module_id, mm.model_id FROM kpx.model_module mm JOIN kpx.module m ON m.id = mm.module_id"
 						" WHERE mm.model_id = $1 ORDER BY mm.module_id"
@@ -289,6 +292,7 @@ kpx_model_activate(int64 id)
 						" activated_at = clock_timestamp(), activated_by = excluded.activated_by",
 						1, types, values, NULL, false);
 	kpx_catalog_end(&catalog);
+	KPX_FAULT("active");
 }
 
 PG_FUNCTION_INFO_V1(kpx_activate);
@@ -335,7 +339,10 @@ kpx_model_delete(int64 id)
 
 	kpx_catalog_begin(&catalog, false);
 	for (int i = 0; i < (int) lengthof(statements); i++)
+	{
+		KPX_FAULT("delete");
 		kpx_catalog_execute(statements[i], 1, types, values, NULL, false);
+	}
 	kpx_catalog_end(&catalog);
 }
 

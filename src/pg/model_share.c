@@ -16,6 +16,7 @@
 #include "utils/guc.h"
 #include "utils/uuid.h"
 
+#include "fault.h"
 #include "shared_memory.h"
 
 #define SLOTS 64
@@ -254,6 +255,7 @@ kpx_share_attach(KpxModel *model)
 	if (table == NULL || shared_cache_size == 0)
 		return false;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	KPX_FAULT("attach");
 	slot = find_slot(table, model);
 	/* A copy that left the session's cache in this transaction may still be mapped: then no second time. */
 	if (slot && dsm_find_mapping(slot->handle) == NULL)
@@ -292,6 +294,7 @@ kpx_share_publish(KpxModel *model)
 		return;
 	fill(model, flat, dsm_segment_address(segment));
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	KPX_FAULT("publish");
 	if (find_slot(table, model) == NULL && (slot = make_room(table, bytes, limit)) != NULL)
 	{
 		dsm_pin_segment(segment);

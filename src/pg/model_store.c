@@ -13,6 +13,7 @@
 
 #include "core/model.h"
 #include "algorithm.h"
+#include "fault.h"
 
 #define BLOCK_BYTES (8 * 1024 * 1024)
 
@@ -48,6 +49,7 @@ insert_block(int64 model, const char *kind, int position, int seq, bytea *block)
 	header.crc = kpx_block_crc(&header, block_payload(block));
 	memcpy(VARDATA(block), &header, sizeof(header));
 	CHECK_FOR_INTERRUPTS();
+	KPX_FAULT("block");
 	kpx_catalog_execute("INSERT INTO kpx.model_block (model_id, kind, position, seq, data) VALUES ($1, $2, $3, $4, $5)",
 						5, types, values, NULL, false);
 	pfree(block);
@@ -219,11 +221,13 @@ kpx_model_store(KpxModel *model, const KpxTrainingReport *report)
 
 	kpx_catalog_begin(&catalog, false);
 	store_row(model, report, &version);
+	KPX_FAULT("model row");
 	for (int m = 0; m < model->n_modules; m++)
 		store_module(model, m);
 	for (int p = 0; p < model->n_parts; p++)
 		store_part(model, p);
 	kpx_catalog_end(&catalog);
+	KPX_FAULT("stored");
 	return version;
 }
 

@@ -2,6 +2,7 @@
  * policy.c
  *	  kpx_set_policy: versions of the policy, kept whole and never changed.
  */
+#include "fault.h"
 #include "policy.h"
 
 #include <math.h>
@@ -185,6 +186,7 @@ kpx_set_policy(PG_FUNCTION_ARGS)
 		};
 		char nulls[] = {' ', ' ', base ? ' ' : 'n', ' ', PG_ARGISNULL(5) ? 'n' : ' ', '\0'};
 
+		KPX_FAULT("policy");
 		kpx_catalog_execute("INSERT INTO kpx.policy (owner, settings, based_on, active, comment) VALUES ($1, $2, $3, $4, $5) RETURNING id", 5,
 							types, values, nulls, false);
 		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));

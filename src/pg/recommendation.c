@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "forget.h"
 #include "ingest.h"
 #include "model.h"
@@ -335,6 +336,7 @@ kpx_recommendation_refresh(const KpxRecommendation *what)
 	/* rows are written while the users are read, which a parallel plan does not allow */
 	(void) set_config_option("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	merge_all(r, &done);
+	KPX_FAULT("refresh");
 	kpx_recommendation_leave(&before);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);

@@ -13,6 +13,7 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "fault.h"
 #include "progress.h"
 
 #define RULES_A_STEP 4096
@@ -228,6 +229,7 @@ insert_rules(const KpxRuleSet *set, int64 set_id)
 	table_close(table, NoLock);
 	if (SPI_register_relation(rows) != SPI_OK_REL_REGISTER)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the rules cannot be written")));
+	KPX_FAULT("rules");
 	kpx_catalog_execute("INSERT INTO kpx.rule (set_id, first, antecedent, consequent_module, consequent, count, antecedent_count, consequent_count)"
 						" SELECT set_id, first, antecedent, consequent_module, consequent, count, antecedent_count, consequent_count FROM mined",
 						0, NULL, NULL, NULL, false);

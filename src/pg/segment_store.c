@@ -13,6 +13,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
+#include "fault.h"
 #include "forget.h"
 #include "ingest.h"
 
@@ -227,6 +228,7 @@ store_members(int64 id, const KpxEncoded *data, const KpxClusters *clusters)
 		Datum values[3] = {Int64GetDatum(id)};
 
 		CHECK_FOR_INTERRUPTS();
+		KPX_FAULT("members");
 		for (size_t i = begin; i < end; i++)
 			if (!kpx_forgotten_has(forgotten, data->kind, data->users[i]))
 			{

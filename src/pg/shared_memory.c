@@ -4,6 +4,7 @@
  *
  * dsm_create raises an error when memory is short; it is caught in a subtransaction.
  */
+#include "fault.h"
 #include "shared_memory.h"
 
 #include "access/xact.h"
@@ -81,6 +82,7 @@ kpx_segment_create(size_t bytes)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		KPX_FAULT("segment");
 		segment = dsm_create(bytes, DSM_CREATE_NULL_IF_MAXSEGMENTS);
 		if (segment)
 			dsm_pin_mapping(segment);

@@ -10,6 +10,7 @@
  * off the worth of an item for each unit it uses up; a quota's for each impression, and its
  * subsidy is added.
  */
+#include "fault.h"
 #include "slate.h"
 
 #include <math.h>
@@ -281,6 +282,7 @@ kpx_slate_spend(const KpxSlateRequest *r, const KpxPlace *places, int n)
 	kpx_catalog_begin(&catalog, false);
 	for (int m = 0; m < r->n_modules; m++)
 	{
+		KPX_FAULT("spend");
 		if (r->campaigns[m].budget)
 			spend_budget(r, m, places, n);
 		if (r->campaigns[m].quota)

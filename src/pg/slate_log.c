@@ -10,6 +10,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
+#include "fault.h"
 #include "pgtime.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -77,8 +78,11 @@ require_partitions(TimestampTz at)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	AcceptInvalidationMessages(); /* who had the lock before us may have made them */
 	for (int p = 0; p < lengthof(parents); p++)
+	{
 		if (!partition_exists(parents[p], year, month))
 			make_partition(parents[p], indexes[p], year, month);
+		KPX_FAULT("partition");
+	}
 }
 
 /* ------------------------------------------------------------ rows */
@@ -233,8 +237,10 @@ kpx_slate_write(KpxSlateRequest *r, const KpxPlace *places, int n)
 	kpx_catalog_execute_planned(&plan, "SELECT nextval('kpx.slate_id_seq'::regclass)", 0, NULL, NULL, NULL, false);
 	slate_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 	write_slate(r, slate_id);
+	KPX_FAULT("slate");
 	write_impressions(r, slate_id, places, n);
 	kpx_catalog_end(&catalog);
+	KPX_FAULT("impressions");
 	return slate_id;
 }
 
@@ -313,6 +319,7 @@ kpx_expire_impressions(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < n; i++)
 		kpx_catalog_execute(psprintf("DROP TABLE kpx.%s", quote_identifier(names[i])), 0, NULL, NULL, NULL, false);
+	KPX_FAULT("expire");
 	kpx_catalog_execute("DELETE FROM kpx.feedback WHERE impression_at < $1", 1, types, values, NULL, false);
 	kpx_catalog_execute("DELETE FROM kpx.item_rate WHERE month < ($1 AT TIME ZONE 'UTC')::date", 1, types, values, NULL, false);
 	kpx_catalog_end(&catalog);

@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "factor.h"
+#include "fault.h"
 #include "floor.h"
 #include "progress.h"
 
@@ -79,6 +80,7 @@ kpx_training_read(KpxTraining *training, int want)
 	INSTR_TIME_SET_CURRENT(clock);
 	training->data = kpx_ingest(training->modules, training->n_modules, training->params->observed,
 								want | (kpx_params_want_times(training->params) ? KPX_WANT_TIMES : 0) | (algorithm->catalogue ? KPX_WANT_CATALOGUE : 0));
+	KPX_FAULT("read");
 	kpx_data_floor(training->data, !algorithm->catalogue);
 	kpx_fit_read(training->data, training->params, &training->fit);
 	training->report.users = training->data->users;
@@ -92,6 +94,7 @@ kpx_training_compute(KpxTraining *training)
 	instr_time clock;
 
 	INSTR_TIME_SET_CURRENT(clock);
+	KPX_FAULT("compute");
 	training->model = kpx_fit_compute(&training->fit);
 	training->report.train_seconds = kpx_seconds_since(&clock);
 }

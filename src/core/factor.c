@@ -325,17 +325,19 @@ kpx_contributions(const KpxFixed *fixed, const uint32_t *index, const float *wei
 	double ridge = fixed->regularization *
 				   (weight_total(weight, n) + fixed->unobserved * fixed->unobserved_rows);
 	double scaled[KPX_MAX_FACTORS]; /* target in the metric of the system: few divisions */
+	double user[KPX_MAX_FACTORS];
+	const KpxKernels *kernels = kpx_kernels();
 
-	for (int k = 0; k < fixed->factors; k++)
-		scaled[k] = target[k] / (fixed->unobserved * fixed->gram[k] + ridge);
+	for (size_t k = 0; k < ld; k++)
+	{
+		scaled[k] = k < (size_t) fixed->factors ? target[k] / (fixed->unobserved * fixed->gram[k] + ridge) : 0;
+		user[k] = x[k];
+	}
 	for (size_t j = 0; j < n; j++)
 	{
 		const float *y = fixed->matrix + (size_t) (index[j] & 0x7FFFFFFF) * ld;
-		double towards = 0;
 
-		for (int k = 0; k < fixed->factors; k++)
-			towards += (double) y[k] * scaled[k];
-		contribution[j] = weight[j] * (1.0 - dot_double(x, y, ld)) * towards;
+		contribution[j] = weight[j] * (1.0 - kernels->dot_wide(y, user, ld)) * kernels->dot_wide(y, scaled, ld);
 	}
 }
 

@@ -67,6 +67,9 @@ typedef struct KpxKernels
 	/* a.b of ld floats, both aligned. */
 	float (*dot)(const float *a, const float *b, size_t ld);
 
+	/* a.b of ld numbers, in double. */
+	double (*dot_wide)(const float *a, const double *b, size_t ld);
+
 	/* score[i] = items[i].x for rows of ld floats; a row's score does not depend on its neighbours. */
 	void (*scores)(const float *items, size_t ld, size_t rows, const float *x, float *score);
 

@@ -216,6 +216,18 @@ LEVEL(dot)(const float *a, const float *b, size_t ld)
 	return CALL(sum, &sum);
 }
 
+/* Eight sums: in one every addition would wait for the one before it. */
+static TARGET double
+LEVEL(dot_wide)(const float *a, const double *b, size_t ld)
+{
+	double sum[8] = {0};
+
+	for (size_t k = 0; k < ld; k += 8)
+		for (size_t i = 0; i < 8; i++)
+			sum[i] += (double) a[k + i] * b[k + i];
+	return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
 static TARGET void
 LEVEL(gram_few)(const float *a, size_t ld, size_t n, float *c, size_t ldc)
 {
@@ -529,7 +541,7 @@ LEVEL(nearest_two)(const float *x, size_t d, const float *centre, size_t ld, siz
 
 static const KpxKernels LEVEL(kernels) = {
 	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
-	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(code_products),
+	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(dot_wide), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(code_products),
 	LEVEL(distance), LEVEL(add_row), LEVEL(nearest_two), LEVEL(lanes_scale), LEVEL(lanes_gather), LEVEL(lanes_dual),
 	LEVEL(lanes_combine)};
 

@@ -207,6 +207,8 @@ ask_model(KpxRequest *q, KpxTaste **tastes, int n, float *scores)
 	{
 		size_t ask = kpx_request_first(q, (uint64) q->k + q->skip);
 		KpxWanted wanted[USERS_A_BATCH];
+		const KpxHit *hits[USERS_A_BATCH];
+		size_t found[USERS_A_BATCH];
 
 		if (ask == 0 || n == 0)
 			return;
@@ -215,9 +217,10 @@ ask_model(KpxRequest *q, KpxTaste **tastes, int n, float *scores)
 		kpx_model_best(q->model, begin, end, ask, wanted, n);
 		for (int u = 0; u < n; u++)
 		{
-			tastes[u]->first = wanted[u].hits;
-			tastes[u]->n_first = wanted[u].found;
+			hits[u] = tastes[u]->first = wanted[u].hits;
+			found[u] = tastes[u]->n_first = wanted[u].found;
 		}
+		kpx_request_ask(q, hits, found, n);
 		return;
 	}
 	for (int u = 0; u < n; u++)
@@ -272,6 +275,7 @@ answer_users(FunctionCallInfo fcinfo, KpxRequest *q, KpxIdKind kind, const KpxId
 	float *scores = searches ? NULL : kpx_alloc_aligned(CurrentMemoryContext, (size_t) q->target->items * step, sizeof(float));
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "kpxrec batch", ALLOCSET_DEFAULT_SIZES);
 
+	kpx_request_remember(q);
 	for (int begin = 0; begin < n; begin += USERS_A_QUERY)
 	{
 		int count = Min(USERS_A_QUERY, n - begin);

@@ -58,6 +58,7 @@ kpx_request_use_model(KpxRequest *q, int64 id)
 	q->target = kpx_model_module(q->model, q->module->name);
 	q->scratch = (KpxScratch){CurrentMemoryContext};
 	q->score = NULL; /* see kpx_request_scores */
+	q->asked = NULL; /* see kpx_request_remember */
 }
 
 void
@@ -274,20 +275,82 @@ next_best(KpxRequest *q, const KpxTaste *taste, const float *score, const uint8 
 	return user.found;
 }
 
-/* Which of n candidates are available now; all of them become excluded. */
+/* Which of these items of target are there and available now. */
 static bool *
-available(KpxRequest *q, const KpxHit *candidate, size_t n, uint8 *excluded)
+ask_available(KpxRequest *q, const uint32 *item, size_t n)
 {
 	KpxId *ids = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(KpxId));
 	bool *keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
 
 	for (size_t i = 0; i < n; i++)
-	{
-		ids[i] = kpx_ids_get(&q->target->ids, candidate[i].item);
-		kpx_bit_set(excluded, candidate[i].item);
-	}
+		ids[i] = kpx_ids_get(&q->target->ids, item[i]);
 	kpx_items_available(q->module, q->target->ids.kind, ids, (int) n, keep);
 	pfree(ids);
+	return keep;
+}
+
+void
+kpx_request_remember(KpxRequest *q)
+{
+	size_t bytes = ((size_t) q->target->items + 7) / 8;
+
+	q->asked = palloc0(Max(bytes, 1));
+	q->available = palloc0(Max(bytes, 1));
+}
+
+void
+kpx_request_ask(KpxRequest *q, const KpxHit *const *hits, const size_t *n, int lists)
+{
+	size_t room = 0;
+	size_t found = 0;
+	uint32 *item;
+	bool *keep;
+
+	for (int l = 0; l < lists; l++)
+		room += n[l];
+	item = kpx_alloc(CurrentMemoryContext, Max(room, 1), sizeof(uint32));
+	for (int l = 0; l < lists; l++)
+		for (size_t i = 0; i < n[l]; i++)
+			if (!kpx_bit_get(q->asked, hits[l][i].item))
+			{
+				kpx_bit_set(q->asked, hits[l][i].item);
+				item[found++] = hits[l][i].item;
+			}
+	if (found > 0)
+	{
+		keep = ask_available(q, item, found);
+		for (size_t i = 0; i < found; i++)
+			if (keep[i])
+				kpx_bit_set(q->available, item[i]);
+		pfree(keep);
+	}
+	pfree(item);
+}
+
+/* Which of n candidates are available now; all of them become excluded. */
+static bool *
+available(KpxRequest *q, const KpxHit *candidate, size_t n, uint8 *excluded)
+{
+	bool *keep;
+
+	for (size_t i = 0; i < n; i++)
+		kpx_bit_set(excluded, candidate[i].item);
+	if (q->asked)
+	{
+		kpx_request_ask(q, &candidate, &n, 1);
+		keep = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(bool));
+		for (size_t i = 0; i < n; i++)
+			keep[i] = kpx_bit_get(q->available, candidate[i].item);
+	}
+	else
+	{
+		uint32 *item = kpx_alloc(CurrentMemoryContext, Max(n, 1), sizeof(uint32));
+
+		for (size_t i = 0; i < n; i++)
+			item[i] = candidate[i].item;
+		keep = ask_available(q, item, n);
+		pfree(item);
+	}
 	return keep;
 }
 

@@ -28,6 +28,8 @@ typedef struct KpxRequest
 	bool keep_seen;
 	Oid item_type; /* of the answer */
 	uint8 *excluded; /* bitmap over target's items: not among candidates, or in exclude; or NULL */
+	uint8 *asked; /* bitmap of those whose availability is known, or NULL; see kpx_request_remember */
+	uint8 *available; /* bitmap of those that are available */
 	KpxScratch scratch; /* of the model's algorithms */
 	float *score; /* see kpx_request_scores */
 	KpxCall call; /* for the statistics */
@@ -94,6 +96,14 @@ extern KpxTaste kpx_request_user(KpxRequest *q, KpxId user, KpxIdKind kind);
 
 /* Memory for the scores of target's items, 64-byte aligned. */
 extern float *kpx_request_scores(KpxRequest *q);
+
+/*
+ * From now on the item table is asked about each item once, for all lists of one statement, which sees one state
+ * of the table. In the current context.
+ */
+extern void kpx_request_remember(KpxRequest *q);
+/* Asks at once about the items of several lists of hits, list l having n[l]; after kpx_request_remember. */
+extern void kpx_request_ask(KpxRequest *q, const KpxHit *const *hits, const size_t *n, int lists);
 
 /*
  * The wanted best of score[target->items], or of what the model finds for taste when score is

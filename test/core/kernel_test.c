@@ -115,8 +115,11 @@ test_few(const KpxKernels *kernels, size_t n, size_t d)
 {
 	size_t ld = kpx_ld((int) d);
 	float *a = numbers(n, d, ld, 6);
+	double *wide = test_alloc(ld * sizeof(double));
 	float c[4 * 16];
 
+	for (size_t k = 0; k < ld; k++)
+		wide[k] = a[k];
 	kernels->gram_few(a, ld, n, c, 16);
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = i; j < n; j++)
@@ -127,7 +130,9 @@ test_few(const KpxKernels *kernels, size_t n, size_t d)
 				sum += (double) a[i * ld + k] * a[j * ld + k];
 			CHECK_NEAR(c[i * 16 + j], sum, 1e-5);
 			CHECK_NEAR(kernels->dot(a + i * ld, a + j * ld, ld), sum, 1e-5);
+			CHECK(i > 0 || fabs(kernels->dot_wide(a + j * ld, wide, ld) - sum) < 1e-12);
 		}
+	free(wide);
 	free(a);
 }
 

@@ -19,6 +19,13 @@ add_array(size_t *total, size_t n, size_t size)
 	return kpx_mul_size(n, size, &bytes) && bytes <= SIZE_MAX - 63 && kpx_add_size(*total, kpx_align(bytes), total);
 }
 
+/* Doubles of slate->match. */
+static size_t
+match_size(size_t top)
+{
+	return KPX_NORMAL_TABLE + 3 * top + KPX_BEST_WORK(top);
+}
+
 size_t
 kpx_slate_workspace(size_t n, const KpxSlateRules *rules)
 {
@@ -28,7 +35,7 @@ kpx_slate_workspace(size_t n, const KpxSlateRules *rules)
 	if (!kpx_mul_size(n, rules->k, &column) || !add_array(&total, column, sizeof(double)) ||
 		!add_array(&total, n, sizeof(double)) || !add_array(&total, n, sizeof(bool)) ||
 		!add_array(&total, rules->modules, sizeof(uint32_t)) || !add_array(&total, rules->k, sizeof(uint32_t)) ||
-		(rules->thompson && (rules->top > SIZE_MAX / 6 || !add_array(&total, 6 * rules->top, sizeof(double)))))
+		(rules->thompson && (rules->top > SIZE_MAX / 16 || !add_array(&total, match_size(rules->top), sizeof(double)))))
 		return 0;
 	return total;
 }
@@ -74,6 +81,8 @@ kpx_slate_begin(KpxSlate *slate, const KpxCandidate *candidate, size_t n, const 
 	slate->used = (uint32_t *) at;
 	at += kpx_align(rules->k * sizeof(uint32_t));
 	slate->match = rules->thompson ? (double *) at : NULL;
+	if (rules->thompson)
+		kpx_normal_table(slate->match);
 	slate->scale = scale_of(candidate, n, rules->k, slate->taken);
 	memset(slate->taken, 0, n * sizeof(bool));
 	memset(slate->module_count, 0, rules->modules * sizeof(uint32_t));
@@ -147,7 +156,7 @@ kpx_slate_gain(const KpxSlate *slate, size_t i)
 static void
 match_probabilities(const KpxSlate *slate, const uint32_t *choice, double *probability, size_t n)
 {
-	double *gain = slate->match;
+	double *gain = slate->match + KPX_NORMAL_TABLE;
 	double *mean = gain + n;
 	double *spread = mean + n;
 
@@ -157,7 +166,7 @@ match_probabilities(const KpxSlate *slate, const uint32_t *choice, double *proba
 		mean[c] = slate->candidate[choice[c]].value + slate->candidate[choice[c]].cost;
 		spread[c] = slate->candidate[choice[c]].spread;
 	}
-	kpx_best_probabilities(gain, mean, spread, n, probability, spread + n);
+	kpx_best_probabilities(slate->match, gain, mean, spread, n, probability, spread + n);
 }
 
 size_t

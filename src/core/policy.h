@@ -75,7 +75,7 @@ typedef struct KpxSlate
 	double *column; /* [n][k] Cholesky */
 	uint32_t *module_count; /* [modules] */
 	uint32_t *used; /* [k] candidates shown, in order */
-	double *match; /* [6][top] for Thompson sampling; NULL without */
+	double *match; /* for Thompson sampling: the table, and room for choices; NULL without */
 } KpxSlate;
 
 /* Bytes of workspace (8-byte aligned) for n candidates; 0 when that does not fit. */
@@ -121,10 +121,15 @@ extern double kpx_rate_spread(double click, double click_observations, double co
  * Thompson's probabilities: that each of n candidates has the largest gain, when candidate i gains
  * gain[i] - mean[i] + X_i, X_i independent and log-normal with this mean and spread (standard
  * deviation); certain where either is not above 0. They sum to 1. Of candidates that are certain
- * and equal, the first is the best. work: [3][n].
+ * and equal, the first is the best. table: from kpx_normal_table; work: [KPX_BEST_WORK(n)].
  */
-extern void kpx_best_probabilities(const double *gain, const double *mean, const double *spread, size_t n, double *probability,
-								   double *work);
+extern void kpx_best_probabilities(const double *table, const double *gain, const double *mean, const double *spread, size_t n,
+								   double *probability, double *work);
+#define KPX_BEST_WORK(n) (6 * (n))
+
+/* Fills table[KPX_NORMAL_TABLE]: ln of the normal distribution, which the above needs. */
+extern void kpx_normal_table(double *table);
+#define KPX_NORMAL_TABLE 193
 
 /* Number of the choice that a uniform u in (0, 1) draws. */
 extern size_t kpx_slate_draw(const double *probability, size_t choices, double u);

@@ -307,10 +307,12 @@ test_best_probabilities(void)
 		DRAWS = 40000
 	};
 	double worst = 0;
+	double table[KPX_NORMAL_TABLE];
 
+	kpx_normal_table(table);
 	for (uint64_t seed = 1; seed <= 24; seed++)
 	{
-		double gain[CANDIDATES], mean[CANDIDATES], spread[CANDIDATES], p[CANDIDATES], work[3 * CANDIDATES];
+		double gain[CANDIDATES], mean[CANDIDATES], spread[CANDIDATES], p[CANDIDATES], work[KPX_BEST_WORK(CANDIDATES)];
 		double share[CANDIDATES] = {0};
 		double sum = 0;
 
@@ -320,7 +322,7 @@ test_best_probabilities(void)
 			spread[i] = i == 5 && seed % 4 == 0 ? 0 : mean[i] * pow(10, -2 * kpx_uniform(seed, 11, i)) * (1 + (double) (seed % 3));
 			gain[i] = mean[i] + (seed % 2 ? 0.3 * kpx_uniform(seed, 12, i) : 0);
 		}
-		kpx_best_probabilities(gain, mean, spread, CANDIDATES, p, work);
+		kpx_best_probabilities(table, gain, mean, spread, CANDIDATES, p, work);
 		for (uint64_t d = 0; d < DRAWS; d++)
 		{
 			double best = -1;
@@ -353,21 +355,23 @@ static void
 test_best_edges(void)
 {
 	double p[3];
-	double work[9];
+	double work[KPX_BEST_WORK(3)];
+	double table[KPX_NORMAL_TABLE];
 
+	kpx_normal_table(table);
 	/* certain: the first of the best */
-	kpx_best_probabilities((double[]){1, 2, 2}, (double[]){1, 2, 2}, (double[]){0, 0, 0}, 3, p, work);
+	kpx_best_probabilities(table, (double[]){1, 2, 2}, (double[]){1, 2, 2}, (double[]){0, 0, 0}, 3, p, work);
 	CHECK(p[0] == 0 && p[1] == 1 && p[2] == 0);
 	/* a mean of nothing is certain, whatever its spread */
-	kpx_best_probabilities((double[]){0.5, 0}, (double[]){0.5, 0}, (double[]){0, 9}, 2, p, work);
+	kpx_best_probabilities(table, (double[]){0.5, 0}, (double[]){0.5, 0}, (double[]){0, 9}, 2, p, work);
 	CHECK(p[0] == 1 && p[1] == 0);
-	kpx_best_probabilities((double[]){3}, (double[]){1}, (double[]){1}, 1, p, work);
+	kpx_best_probabilities(table, (double[]){3}, (double[]){1}, (double[]){1}, 1, p, work);
 	CHECK_NEAR(p[0], 1, 1e-12);
 	/* alike: by symmetry */
-	kpx_best_probabilities((double[]){1, 1}, (double[]){1, 1}, (double[]){2, 2}, 2, p, work);
+	kpx_best_probabilities(table, (double[]){1, 1}, (double[]){1, 1}, (double[]){2, 2}, 2, p, work);
 	CHECK_NEAR(p[0], 0.5, 1e-12);
 	/* as little as it can get */
-	kpx_best_probabilities((double[]){1e-300, 1e-300}, (double[]){1e-300, 1e-300}, (double[]){1, 1}, 2, p, work);
+	kpx_best_probabilities(table, (double[]){1e-300, 1e-300}, (double[]){1e-300, 1e-300}, (double[]){1, 1}, 2, p, work);
 	CHECK_NEAR(p[0] + p[1], 1, 1e-12);
 	/* two known as well as a coin: the variance of a product of independent means */
 	CHECK_NEAR(kpx_rate_spread(0.5, 3, 0.5, 3), sqrt(0.0625 * 0.0625 + 2 * 0.0625 * 0.25), 1e-15);
@@ -380,7 +384,7 @@ test_thompson(void)
 	Case c;
 	uint32_t choice[5];
 	double probability[5];
-	double gain[5], mean[5], spread[5], expected[5], work[15];
+	double gain[5], mean[5], spread[5], expected[5], work[KPX_BEST_WORK(5)], table[KPX_NORMAL_TABLE];
 	int count[5] = {0};
 	double chi = 0;
 	double sum = 0;
@@ -392,6 +396,7 @@ test_thompson(void)
 		DRAWS = 20000
 	};
 
+	kpx_normal_table(table);
 	make_case(&c, 3, 1, 0.5, 3);
 	c.rules.epsilon = 0.1;
 	c.rules.top = 5;
@@ -409,7 +414,7 @@ test_thompson(void)
 		mean[i] = c.candidate[choice[i]].value + c.candidate[choice[i]].cost;
 		spread[i] = c.candidate[choice[i]].spread;
 	}
-	kpx_best_probabilities(gain, mean, spread, n, expected, work);
+	kpx_best_probabilities(table, gain, mean, spread, n, expected, work);
 	for (size_t i = 0; i < n; i++)
 	{
 		CHECK_NEAR(probability[i], 0.1 / 5 + 0.9 * expected[i], 1e-12);

@@ -112,6 +112,8 @@ $node->safe_psql('postgres', q{SELECT kpx_drop_model(model) FROM kpx_models WHER
 my ($ret, $out, $err) = $node->psql('postgres', "SET kpxrec.fault = 'segment:error'; $train");
 like($err, qr/NOTICE:  training in one process: \d+ MB of shared memory are not to be had/, 'no shared memory: it trains in one process');
 is($ret, 0, 'and succeeds');
+is($node->safe_psql('postgres', "SET kpxrec.fault = 'segment:error:1'; SELECT count(*) FROM kpx_item_factors('courses', NULL::int, (SELECT max(model) FROM kpx_models))"), 40,
+	'and a model is read by this session alone');
 $visited{segment} = 1;
 
 # crashes

@@ -5,8 +5,9 @@
  * Gradient ascent on an estimate of total revenue a slate, R_cross + R_home, over logit
  * lambda, logit epsilon and the logarithm of each module's weight.
  *
- * The estimate is switch-DR place by place (KpxReplayView.by_place), its reward model calibrated
- * by pair of modules on the slates that are not climbed on. Estimates of whole slates multiply the
+ * The estimate is switch-DR place by place (KpxReplayView.by_place) of clicks times what a click is expected
+ * to earn, its model calibrated by pair of modules on the slates that are not judged. Conversions are so few
+ * that what they earned would drown all but large differences. Estimates of whole slates multiply the
  * weights of all places, and drown differences of a few per cent in noise.
  *
  * The estimate is piecewise constant (a slate changes or does not), so slopes are differences

@@ -28,7 +28,7 @@
 #include "request.h"
 
 #define FETCH 500
-#define CALIBRATION_PRIOR 10 /* conversions */
+#define CALIBRATION_PRIOR 10 /* clicks, conversions */
 /* Streams of random numbers: which half a user is in, and whether in the share. */
 #define STREAM_HALF 0x68616C66
 #define STREAM_SHARE 0x73686172
@@ -77,6 +77,7 @@ take_slate(KpxReplaySlate *r, KpxRegistry *registry, HeapTuple tuple, TupleDesc 
 	Datum *propensity;
 	Datum *reward;
 	Datum *dismissed;
+	Datum *clicked;
 	int n;
 
 	r->slate = kpx_logged_slate(registry, tuple, desc);
@@ -87,12 +88,14 @@ take_slate(KpxReplaySlate *r, KpxRegistry *registry, HeapTuple tuple, TupleDesc 
 	propensity = array_elements(tuple, desc, FIRST_IMPRESSION_COLUMN + 2, &n);
 	reward = array_elements(tuple, desc, FIRST_IMPRESSION_COLUMN + 3, &n);
 	dismissed = array_elements(tuple, desc, FIRST_IMPRESSION_COLUMN + 4, &n);
+	clicked = array_elements(tuple, desc, FIRST_IMPRESSION_COLUMN + 5, &n);
 	if (r->shown == 0)
 		return false;
 	r->item = palloc(sizeof(int) * r->shown);
 	r->propensity = palloc(sizeof(double) * r->shown);
 	r->reward = palloc(sizeof(double) * r->shown);
 	r->dismissed = palloc(sizeof(bool) * r->shown);
+	r->clicked = palloc(sizeof(bool) * r->shown);
 	for (int i = 0; i < r->shown; i++)
 	{
 		r->item[i] = kpx_logged_slate_find(r->slate, DatumGetInt32(module[i]), TextDatumGetCString(item[i]));
@@ -101,6 +104,7 @@ take_slate(KpxReplaySlate *r, KpxRegistry *registry, HeapTuple tuple, TupleDesc 
 		r->propensity[i] = DatumGetFloat8(propensity[i]);
 		r->reward[i] = DatumGetFloat8(reward[i]);
 		r->dismissed[i] = DatumGetBool(dismissed[i]);
+		r->clicked[i] = DatumGetBool(clicked[i]);
 	}
 	return true;
 }
@@ -110,8 +114,10 @@ replay_sql(KpxReward reward)
 {
 	return psprintf("SELECT " KPX_LOGGED_SLATE_COLUMNS ", i.* FROM kpx.slate s CROSS JOIN LATERAL ("
 					"SELECT array_agg(i.module_id ORDER BY i.rank), array_agg(i.item_id ORDER BY i.rank), array_agg(i.propensity ORDER BY i.rank),"
-					" array_agg(coalesce(f.reward, 0) ORDER BY i.rank), array_agg(coalesce(f.dismissed, false) ORDER BY i.rank)"
-					" FROM kpx.impression i LEFT JOIN LATERAL (SELECT %s AS reward, bool_or(f.kind = 'dismissal') AS dismissed"
+					" array_agg(coalesce(f.reward, 0) ORDER BY i.rank), array_agg(coalesce(f.dismissed, false) ORDER BY i.rank),"
+					" array_agg(coalesce(f.clicked, false) ORDER BY i.rank)"
+					" FROM kpx.impression i LEFT JOIN LATERAL (SELECT %s AS reward, bool_or(f.kind = 'dismissal') AS dismissed,"
+					" bool_or(f.kind IN ('click', 'conversion')) AS clicked"
 					" FROM kpx.feedback f WHERE f.slate_id = i.slate_id AND f.rank = i.rank) f ON true"
 					" WHERE i.slate_id = s.slate_id AND i.occurred_at = s.occurred_at) i WHERE s.occurred_at >= $1 ORDER BY s.slate_id",
 					reward == KPX_REVENUE      ? "sum(f.value)"
@@ -208,43 +214,63 @@ pair_of(const KpxReplay *replay, const KpxLoggedSlate *s, int i)
 	return home * replay->registry->n_modules + (int) (s->modules[s->items[i].module] - first);
 }
 
+static size_t
+pairs_of(const KpxReplay *replay)
+{
+	return ((size_t) replay->registry->n_modules + 1) * (size_t) replay->registry->n_modules;
+}
+
+/* What a click on a candidate is expected to earn. */
+static double
+expected_of_click(const KpxReplay *replay, const double *calibration, const KpxLoggedSlate *s, int i)
+{
+	double p = s->items[i].p_convert;
+
+	if (replay->reward == KPX_CLICK)
+		return 1;
+	if (calibration)
+		p *= calibration[pairs_of(replay) + (size_t) pair_of(replay, s, i)];
+	return replay->reward == KPX_CONVERSION ? p : p * s->offers[i].value;
+}
+
 static double
 expected_reward(const KpxReplay *replay, const double *calibration, const KpxLoggedSlate *s, int i)
 {
 	double p = s->items[i].p_click;
 
-	if (replay->reward == KPX_CLICK)
-		return p;
-	p *= s->items[i].p_convert;
 	if (calibration)
 		p *= calibration[pair_of(replay, s, i)];
-	return replay->reward == KPX_CONVERSION ? p : p * s->offers[i].value;
+	return p * expected_of_click(replay, calibration, s, i);
 }
 
 double *
 kpx_replay_calibration(const KpxReplay *replay, const KpxReplayPart *part)
 {
-	size_t pairs = ((size_t) replay->registry->n_modules + 1) * (size_t) replay->registry->n_modules;
-	double *observed = kpx_alloc(CurrentMemoryContext, pairs, sizeof(double));
-	double *expected = kpx_alloc(CurrentMemoryContext, pairs, sizeof(double));
+	size_t n = 2 * pairs_of(replay);
+	double *observed = kpx_alloc(CurrentMemoryContext, n, sizeof(double));
+	double *expected = kpx_alloc(CurrentMemoryContext, n, sizeof(double));
 
-	for (size_t p = 0; p < pairs; p++)
+	for (size_t p = 0; p < n; p++)
 		observed[p] = expected[p] = CALIBRATION_PRIOR;
-	for (int n = 0; n < replay->n; n++)
+	for (int i = 0; i < replay->n; i++)
 	{
-		const KpxReplaySlate *r = &replay->slates[n];
+		const KpxReplaySlate *r = &replay->slates[i];
 
 		for (int p = 0; p < r->shown && in_part(part, r); p++)
 		{
 			const KpxRankItem *item = &r->slate->items[r->item[p]];
-			int pair = pair_of(replay, r->slate, r->item[p]);
+			size_t click = (size_t) pair_of(replay, r->slate, r->item[p]);
+			size_t conversion = pairs_of(replay) + click;
 
-			observed[pair] += r->reward[p] > 0;
-			expected[pair] += item->p_click * item->p_convert;
+			observed[click] += r->clicked[p];
+			expected[click] += item->p_click;
+			observed[conversion] += r->reward[p] > 0;
+			expected[conversion] += r->clicked[p] ? item->p_convert : 0;
 		}
 	}
-	for (size_t p = 0; p < pairs; p++)
+	for (size_t p = 0; p < n; p++)
 		observed[p] /= expected[p];
+	pfree(expected);
 	return observed;
 }
 
@@ -368,7 +394,9 @@ kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView
 		out.diversity += replay_own(&desk, replay, r, view, column[3] + row);
 		for (int p = 0; p < r->shown; p++)
 		{
-			column[4][row + p] = r->reward[p];
+			column[4][row + p] = !view->calibration ? r->reward[p]
+								 : r->clicked[p]    ? expected_of_click(replay, view->calibration, r->slate, r->item[p])
+													: 0;
 			column[5][row + p] = expected_reward(replay, view->calibration, r->slate, r->item[p]);
 			out.dismissed[row + p] = r->dismissed[p];
 			unit[row + p] = unit_of[r->user] - 1;

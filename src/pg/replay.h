@@ -26,6 +26,7 @@ typedef struct KpxReplaySlate
 	int *item; /* [shown] candidates */
 	double *propensity; /* [shown] given what stands above */
 	double *reward; /* [shown] */
+	bool *clicked; /* [shown] or converted */
 	bool *dismissed; /* [shown] */
 } KpxReplaySlate;
 
@@ -63,7 +64,9 @@ typedef struct KpxReplayPart
  * is its own, probability over propensity given what stands above it in the log, instead of the
  * product down to it. That judges the policy place by place, above it the policy that logged:
  * it says less than a whole slate would, with far less noise. calibration: of the reward model, from
- * kpx_replay_calibration, or NULL.
+ * kpx_replay_calibration, or NULL. With it what a place earned is its click times what the model expects of
+ * a click: there are many times as many clicks as conversions, so that is far less noisy, and as right as the
+ * calibrated P(convert | click).
  */
 typedef struct KpxReplayView
 {
@@ -85,8 +88,8 @@ typedef struct KpxReplayLog
 extern KpxReplayLog kpx_replay(const KpxReplay *replay, const KpxPolicy *policy, const KpxReplayView *view);
 
 /*
- * By pair of modules, conversions observed over expected in a part of the slates, both
- * with 10 added. For revenue and conversions; one array in the current context.
+ * By pair of modules, in a part of the slates: clicks observed over expected, then conversions of what was
+ * clicked; all with 10 added. For revenue and conversions; one array in the current context.
  */
 extern double *kpx_replay_calibration(const KpxReplay *replay, const KpxReplayPart *part);
 

@@ -6,6 +6,8 @@
 --       start       our first policy, with a model but neither ranker nor optimisation
 --       ranked      with the ranker, without optimisation
 --       loop        all of it
+--       off         ranked, from a policy that is badly off: the wrong modules are pushed
+--       mended      the same, with optimisation
 CREATE TABLE sim.history (week int, policy bigint, value_before float8, lift float8, low float8, high float8, activated boolean,
 	click_auc float8, settings jsonb);
 
@@ -63,11 +65,11 @@ BEGIN
 	END IF;
 	PERFORM kpx_train('{videos,products,courses}'::text[], params => '{"factors": 16, "iterations": 8}');
 	COMMIT;
-	IF way IN ('ranked', 'loop', 'cross') THEN
+	IF way <> 'start' THEN
 		INSERT INTO sim.history (week, click_auc) SELECT n, click_auc FROM kpx_train_ranker('{videos,products,courses}');
 		COMMIT;
 	END IF;
-	IF way = 'loop' THEN
+	IF way IN ('loop', 'mended') THEN
 		CALL sim.improve(n);
 	END IF;
 END $$;
@@ -93,9 +95,11 @@ ANALYZE sim.watches, sim.orders, sim.enrolments, sim.person;
 CALL sim.set_clock('2027-01-01 00:00+00');
 SELECT kpx_train('{videos,products,courses}'::text[], params => '{"factors": 16, "iterations": 8}') \g /dev/null
 SELECT kpx_set_policy('products', '{"margin": 0.3}') \g /dev/null
-SELECT kpx_set_policy(params => CASE :'way' WHEN 'cross' THEN '{"lambda": 1, "epsilon": 0.1}'::jsonb
-	ELSE '{"lambda": 0.8, "epsilon": 0.2, "top": 5}' END) \g /dev/null
+SELECT kpx_set_policy(params => CASE WHEN :'way' = 'cross' THEN '{"lambda": 1, "epsilon": 0.1}'::jsonb
+	WHEN :'way' IN ('off', 'mended') THEN '{"lambda": 0.95, "epsilon": 0.2, "top": 5}' ELSE '{"lambda": 0.8, "epsilon": 0.2, "top": 5}' END) \g /dev/null
+SELECT kpx_set_policy('products', '{"weight": 8}'), kpx_set_policy('courses', '{"weight": 0.3}') WHERE :'way' IN ('off', 'mended') \g /dev/null
 -- The operator's own judgement: at most one item of each other module at a visit.
 SELECT count(kpx_set_policy(module, '{"max_per_slate": 1}', home)) FROM sim.module, (SELECT module AS home FROM sim.module) h
-WHERE module <> home AND :'way' <> 'cross' \g /dev/null
+WHERE module <> home AND :'way' NOT IN ('cross', 'off', 'mended') \g /dev/null
+CREATE TABLE sim.first AS SELECT policy FROM kpx_policies WHERE active;
 SELECT format('CALL sim.week(%s, %L)', r, :'way') FROM generate_series(1, :weeks) r \gexec

@@ -3,7 +3,7 @@
  *	  Budgets and quotas of modules, over all users: what is left of them, and their prices.
  *
  * Each has a row in kpx.campaign, which a slate that is logged locks until its transaction
- * ends: slates that can show the module are serialised, and nothing is overspent. Rows are locked in the
+ * ends, unless a budget is used up: slates that can show the module are serialised, and nothing is overspent. Rows are locked in the
  * order of module, then budget before quota, by everybody.
  *
  * Prices pace what is spent, by online dual descent (core/policy.h): a budget's price is taken
@@ -31,7 +31,7 @@ budget_cost(const KpxBudget *budget, const KpxRankItem *item)
 
 /* ------------------------------------------------------------ reading */
 
-/* A row of kpx.campaign as it is now; zeros when there is none. Locked when the slate is logged. */
+/* A row of kpx.campaign; zeros when there is none. */
 typedef struct Row
 {
 	double spent; /* and reserved */
@@ -41,8 +41,9 @@ typedef struct Row
 } Row;
 
 static Row
-read_row(const KpxSlateRequest *r, int m, const char *kind, TimestampTz from)
+read_row(const KpxSlateRequest *r, int m, const char *kind, TimestampTz from, bool lock)
 {
+	static SPIPlanPtr read_plan = NULL;
 	static SPIPlanPtr insert_plan = NULL;
 	static SPIPlanPtr lock_plan = NULL;
 	Oid types[] = {INT4OID, TEXTOID, TIMESTAMPTZOID};
@@ -50,7 +51,7 @@ read_row(const KpxSlateRequest *r, int m, const char *kind, TimestampTz from)
 	Row row = {0};
 	bool null;
 
-	if (r->log)
+	if (lock)
 	{
 		kpx_catalog_execute_planned(&insert_plan,
 									"INSERT INTO kpx.campaign (module_id, kind, starts_at, stepped_at) VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING",
@@ -61,8 +62,9 @@ read_row(const KpxSlateRequest *r, int m, const char *kind, TimestampTz from)
 									3, types, values, NULL, false);
 	}
 	else
-		kpx_catalog_execute("SELECT spent + reserved, offered, price, subsidy FROM kpx.campaign WHERE module_id = $1 AND kind = $2 AND starts_at = $3", 3,
-							types, values, NULL, true);
+		kpx_catalog_execute_planned(&read_plan,
+									"SELECT spent + reserved, offered, price, subsidy FROM kpx.campaign WHERE module_id = $1 AND kind = $2 AND starts_at = $3",
+									3, types, values, NULL, true);
 	if (SPI_processed == 1)
 		row = (Row){DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null)),
 					DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null)),
@@ -102,10 +104,16 @@ affordable(const KpxSlateRequest *r, const KpxBudget *budget, int m, double left
 static void
 apply_budget(KpxSlateRequest *r, const KpxBudget *budget, int m)
 {
-	Row row = read_row(r, m, "budget", budget->from);
+	Row row = read_row(r, m, "budget", budget->from, false);
 	uint32 room = affordable(r, budget, m, budget->limit - row.spent);
 
-	r->campaigns[m].budget = budget;
+	/* A budget that is used up is not locked: its slates would wait for each other to learn that. */
+	if (r->log && room > 0)
+	{
+		row = read_row(r, m, "budget", budget->from, true);
+		room = affordable(r, budget, m, budget->limit - row.spent);
+		r->campaigns[m].budget = budget;
+	}
 	if (room == 0 && !r->closed[m])
 		r->closed[m] = budget->in_impressions ? psprintf("budget: %.0f impressions spent", budget->limit)
 											  : psprintf("budget: %.6g of %.6g spent or reserved", row.spent, budget->limit);
@@ -118,7 +126,7 @@ apply_budget(KpxSlateRequest *r, const KpxBudget *budget, int m)
 static void
 apply_quota(KpxSlateRequest *r, const KpxQuota *quota, int m)
 {
-	Row row = read_row(r, m, "quota", quota->from);
+	Row row = read_row(r, m, "quota", quota->from, r->log);
 	double left = floor(quota->max_share * row.offered + 1 + TOLERANCE - row.spent);
 
 	r->campaigns[m].quota = quota;

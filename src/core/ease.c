@@ -40,6 +40,8 @@ block_rows(size_t n, size_t block)
 	return n - block * BLOCK < BLOCK ? n - block * BLOCK : BLOCK;
 }
 
+#define TILE ((size_t) 16) /* of transposing: a cache line of floats */
+
 /* column (n x BLOCK) = the pivot's columns, all rows, from the lower triangle. */
 static void
 copy_column(const float *a, size_t n, size_t pivot, float *column)
@@ -47,9 +49,10 @@ copy_column(const float *a, size_t n, size_t pivot, float *column)
 	size_t k = pivot * BLOCK;
 	size_t width = block_rows(n, pivot);
 
-	for (size_t i = 0; i < k; i++)
+	for (size_t tile = 0; tile < k; tile += TILE) /* k is a multiple of it */
 		for (size_t j = 0; j < width; j++)
-			column[i * BLOCK + j] = a[(k + j) * n + i];
+			for (size_t i = tile; i < tile + TILE; i++)
+				column[i * BLOCK + j] = a[(k + j) * n + i];
 	for (size_t i = k; i < n; i++)
 		memcpy(column + i * BLOCK, a + i * n + k, width * sizeof(float));
 }
@@ -80,27 +83,17 @@ invert_pivot(const float *column, size_t n, size_t pivot, float *inverse)
 	return KPX_OK;
 }
 
-static KpxStatus
-prepare_pivot(const float *a, size_t n, size_t pivot, float *column, float *product, float *inverse)
-{
-	int width = (int) block_rows(n, pivot);
-
-	copy_column(a, n, pivot, column);
-	if (invert_pivot(column, n, pivot, inverse) != KPX_OK)
-		return KPX_NOT_FINITE;
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int) n, width, width, 1.0f, column, KPX_INVERT_BLOCK,
-				inverse, KPX_INVERT_BLOCK, 0.0f, product, KPX_INVERT_BLOCK);
-	return KPX_OK;
-}
-
-/* Block row i: a_ij -= w_i c_j' for all j <= i; columns of the pivot are put right by finish_pivot. */
+/* Block row i: w_i = c_i inverse to product, and a_ij -= w_i c_j' for all j <= i; columns of the pivot are put right by finish_pivot. */
 static void
-update_row(float *a, size_t n, size_t pivot, size_t block, const float *column, const float *product)
+update_row(float *a, size_t n, size_t pivot, size_t block, const float *column, const float *inverse, float *product)
 {
 	size_t i = block * BLOCK;
-	size_t rows = block_rows(n, block);
+	int rows = (int) block_rows(n, block);
+	int width = (int) block_rows(n, pivot);
 
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int) rows, (int) (i + rows), (int) block_rows(n, pivot),
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, width, width, 1.0f, column + i * BLOCK, KPX_INVERT_BLOCK,
+				inverse, KPX_INVERT_BLOCK, 0.0f, product + i * BLOCK, KPX_INVERT_BLOCK);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, (int) i + rows, width,
 				-1.0f, product + i * BLOCK, KPX_INVERT_BLOCK, column, KPX_INVERT_BLOCK, 1.0f, a + i * n, (int) n);
 }
 
@@ -110,13 +103,13 @@ finish_pivot(float *a, size_t n, size_t pivot, const float *product, const float
 	size_t k = pivot * BLOCK;
 	size_t width = block_rows(n, pivot);
 
+	for (size_t tile = 0; tile < k; tile += TILE)
+		for (size_t j = 0; j < width; j++)
+			for (size_t i = tile; i < tile + TILE; i++)
+				a[(k + j) * n + i] = product[i * BLOCK + j];
 	for (size_t j = 0; j < width; j++)
-	{
-		for (size_t i = 0; i < k; i++)
-			a[(k + j) * n + i] = product[i * BLOCK + j];
 		for (size_t i = 0; i < width; i++)
 			a[(k + j) * n + k + i] = -inverse[j * BLOCK + i];
-	}
 	for (size_t i = k + width; i < n; i++)
 		memcpy(a + i * n + k, product + i * BLOCK, width * sizeof(float));
 }
@@ -150,15 +143,15 @@ kpx_invert(float *a, size_t n, KpxInvertCursor *cursor, double budget, float *wo
 	{
 		if (cursor->row == 0)
 		{
-			if (prepare_pivot(a, n, cursor->pivot, column, product, inverse) != KPX_OK)
+			copy_column(a, n, cursor->pivot, column);
+			if (invert_pivot(column, n, cursor->pivot, inverse) != KPX_OK)
 				return KPX_NOT_FINITE;
-			budget -= step;
 		}
 		while (cursor->row < blocks)
 		{
 			if (cursor->row != cursor->pivot)
-				update_row(a, n, cursor->pivot, cursor->row, column, product);
-			budget -= step * (double) (cursor->row + 1) / (double) blocks;
+				update_row(a, n, cursor->pivot, cursor->row, column, inverse, product);
+			budget -= step * (double) (cursor->row + 2) / (double) blocks;
 			cursor->row++;
 			if (budget < 0 && cursor->row < blocks)
 				return KPX_MORE;

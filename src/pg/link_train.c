@@ -419,7 +419,7 @@ kpx_link_train(const KpxData *data, const KpxLinkPlan *plan, KpxLinkResult *resu
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec links", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	int workers = kpx_workers_wanted(data->offset[data->users]);
+	int workers;
 	dsm_segment *segment = NULL;
 	Job shape;
 	Job *job;
@@ -428,6 +428,12 @@ kpx_link_train(const KpxData *data, const KpxLinkPlan *plan, KpxLinkResult *resu
 	kpx_check_budget(shape.bytes + kpx_invert_workspace(matrix_rows(&shape)) * sizeof(float) +
 						 (size_t) data->items * shape.keep * 8,
 					 "training");
+	/*
+	 * The inverse is one process's work, and what is left of EASE by items, picking the best of rows, is little: no
+	 * workers, so that a matrix of gigabytes does not become shared memory, which the kernel fills in one
+	 * call that cannot be cancelled.
+	 */
+	workers = shape.plan.kind == KPX_LINK_EASE ? 0 : kpx_workers_wanted(data->offset[data->users]);
 	if (workers > 0)
 		segment = kpx_workers_segment("training", shape.bytes);
 	job = segment ? dsm_segment_address(segment) : (Job *) TYPEALIGN(64, kpx_alloc(context, shape.bytes + 64, 1));

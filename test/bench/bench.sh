@@ -85,6 +85,14 @@ links() {
 		"$(awk "BEGIN { printf \"%.0f GFLOP/s, %.0f %% of sgemm, all of training\", $n ^ 3 / $seconds / 1e9, $n ^ 3 / $seconds / 1e7 / $PEAK }")"
 }
 
+# Hybrid beside implicit ALS alone: its methods are trained twice, and lists are made for fitting weights.
+hybrids() {
+	local ials hybrid
+	ials=$(for run in $(seq "$RUNS"); do links_train "$1" ials 1 '{}'; done | median)
+	hybrid=$(for run in $(seq "$RUNS"); do links_train "$1" hybrid 1 '{}'; done | median)
+	row "$1: hybrid of ials, item-kNN, rules, popularity" "$hybrid s" "$(awk "BEGIN { printf \"%.1f times ials alone, %.1f s; 1 worker\", $hybrid / $ials, $ials }")"
+}
+
 links_train() {
 	$PSQL -c "SET max_parallel_maintenance_workers = $3; SET maintenance_work_mem = '4GB';
 		SELECT train_seconds FROM kpx_train('$1', '$2', '$4', activate => false)"
@@ -123,13 +131,13 @@ profiles() {
 	$PSQL -c "DROP TABLE bench.by_user"
 }
 
-# How late statement_timeout takes effect, in any phase: milliseconds beyond the timeout.
+# cancelling NAME STEP LAST ALGORITHM PARAMS: how late statement_timeout takes effect, in any phase: milliseconds beyond the timeout.
 cancelling() {
-	for timeout in $(seq 50 150 "$2"); do
-		printf '\\timing on\nSET statement_timeout = %s;\nSELECT * FROM kpx_train('"'$1'"', params => '"'"'{"iterations": 1000}'"'"');\n' "$timeout" |
+	for timeout in $(seq 50 "$2" "$3"); do
+		printf "\\\\timing on\nSET maintenance_work_mem = '4GB';\nSET statement_timeout = %s;\nSELECT * FROM kpx_train('$1', '$4', params => '$5');\n" "$timeout" |
 			psql -qXAt 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -1 | awk -v t="$timeout" '{ print $1 - t }'
 	done | tee "$CLUSTER_DIR/late" >/dev/null
-	row "$1: statement_timeout during training, worst delay" "$(percentile 100 <"$CLUSTER_DIR/late" | awk '{ printf "%.0f ms", $1 }')" \
+	row "$1: statement_timeout during training of $4, worst delay" "$(percentile 100 <"$CLUSTER_DIR/late" | awk '{ printf "%.0f ms", $1 }')" \
 		"$(wc -l <"$CLUSTER_DIR/late") moments; median $(median <"$CLUSTER_DIR/late") ms"
 }
 
@@ -160,7 +168,8 @@ size() {
 	profiles "$1" "$4"
 	links "$1"
 	answers "$1" "$2" "$3"
-	cancelling "$1" 3000
+	hybrids "$1"
+	cancelling "$1" 150 3000 ials '{"iterations": 1000}'
 }
 
 cluster_start "${PRELOAD-kpxrec}" || exit 1
@@ -171,6 +180,7 @@ echo "$(date +%Y-%m-%d), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head
 row "what" "figure" "how"
 echo "|---|---:|---|"
 [ -z "${ESTIMATE:-}" ] || { . test/bench/estimate.sh; estimates; cluster_stop; exit; }
+[ -z "${EASE:-}" ] || { . test/bench/ease.sh; limits && ease_of "$EASE"; cluster_stop; exit; }
 [ -z "${UPDATE:-}" ] || { $PSQL -f test/bench/update.sql; cluster_stop; exit; }
 [ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
 limits || exit 1

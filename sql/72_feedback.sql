@@ -114,25 +114,36 @@ COMMENT ON COLUMN @extschema@.kpx_funnel.revenue IS 'value of the conversions';
 COMMENT ON COLUMN @extschema@.kpx_funnel.expected_revenue IS 'what the ranking expected of the impressions';
 
 CREATE VIEW @extschema@.kpx_policy_effect WITH (security_barrier) AS
-SELECT i.policy_id AS policy, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
-	pg_catalog.count(DISTINCT i.slate_id) AS slates, pg_catalog.count(DISTINCT i.user_id) AS users,
-	pg_catalog.count(*) AS impressions,
-	pg_catalog.count(*) FILTER (WHERE i.module_id OPERATOR(pg_catalog.<>) i.home_module_id AND i.home_module_id OPERATOR(pg_catalog.<>) 0) AS cross_impressions,
-	pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
-	pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
-	pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
-	coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue,
-	coalesce(pg_catalog.sum(f.revenue), 0::double precision) OPERATOR(pg_catalog./) pg_catalog.count(DISTINCT i.slate_id)::double precision AS revenue_per_slate
-FROM kpx.impression i
-JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
-LEFT JOIN LATERAL (
-	SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
-		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
-		pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
-	FROM kpx.feedback f
-	WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
-WHERE kpx.member_of(m.owner)
-GROUP BY i.policy_id;
+SELECT p.policy, p.first_shown, p.last_shown, p.slates, p.users, p.impressions, p.cross_impressions, p.clicks, p.conversions, p.dismissals,
+	p.revenue, p.mean AS revenue_per_slate,
+	pg_catalog.sqrt((p.users::double precision OPERATOR(pg_catalog./) nullif(p.users OPERATOR(pg_catalog.-) 1, 0)::double precision)
+		OPERATOR(pg_catalog.*) greatest(p.rr OPERATOR(pg_catalog.-) (p.mean OPERATOR(pg_catalog.*) ((2::double precision OPERATOR(pg_catalog.*) p.rs) OPERATOR(pg_catalog.-) (p.mean OPERATOR(pg_catalog.*) p.ss))), 0::double precision)) OPERATOR(pg_catalog./) p.slates::double precision AS revenue_std_error
+FROM (
+	SELECT u.policy, pg_catalog.min(u.first_shown) AS first_shown, pg_catalog.max(u.last_shown) AS last_shown, pg_catalog.sum(u.slates)::bigint AS slates,
+		pg_catalog.count(*) AS users, pg_catalog.sum(u.impressions)::bigint AS impressions, pg_catalog.sum(u.cross_impressions)::bigint AS cross_impressions,
+		pg_catalog.sum(u.clicks)::bigint AS clicks, pg_catalog.sum(u.conversions)::bigint AS conversions, pg_catalog.sum(u.dismissals)::bigint AS dismissals,
+		pg_catalog.sum(u.revenue) AS revenue, pg_catalog.sum(u.revenue) OPERATOR(pg_catalog./) pg_catalog.sum(u.slates)::double precision AS mean,
+		pg_catalog.sum(u.revenue OPERATOR(pg_catalog.*) u.revenue) AS rr, pg_catalog.sum(u.revenue OPERATOR(pg_catalog.*) u.slates::double precision) AS rs,
+		pg_catalog.sum(u.slates::double precision OPERATOR(pg_catalog.*) u.slates::double precision) AS ss
+	FROM (
+		SELECT i.policy_id AS policy, pg_catalog.min(i.occurred_at) AS first_shown, pg_catalog.max(i.occurred_at) AS last_shown,
+			pg_catalog.count(DISTINCT i.slate_id) AS slates, pg_catalog.count(*) AS impressions,
+			pg_catalog.count(*) FILTER (WHERE i.module_id OPERATOR(pg_catalog.<>) i.home_module_id AND i.home_module_id OPERATOR(pg_catalog.<>) 0) AS cross_impressions,
+			pg_catalog.count(*) FILTER (WHERE f.clicked OR f.converted) AS clicks,
+			pg_catalog.count(*) FILTER (WHERE f.converted) AS conversions,
+			pg_catalog.count(*) FILTER (WHERE f.dismissed) AS dismissals,
+			coalesce(pg_catalog.sum(f.revenue), 0::double precision) AS revenue
+		FROM kpx.impression i
+		JOIN kpx.module m ON m.id OPERATOR(pg_catalog.=) i.module_id
+		LEFT JOIN LATERAL (
+			SELECT pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'click') AS clicked,
+				pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'conversion') AS converted,
+				pg_catalog.bool_or(f.kind OPERATOR(pg_catalog.=) 'dismissal') AS dismissed, pg_catalog.sum(f.value) AS revenue
+			FROM kpx.feedback f
+			WHERE f.slate_id OPERATOR(pg_catalog.=) i.slate_id AND f.rank OPERATOR(pg_catalog.=) i.rank) f ON true
+		WHERE kpx.member_of(m.owner)
+		GROUP BY i.policy_id, i.user_id) u
+	GROUP BY u.policy) p;
 COMMENT ON VIEW @extschema@.kpx_policy_effect IS
 'what each version of the policy showed and earned, over the modules that the current role owns';
 COMMENT ON COLUMN @extschema@.kpx_policy_effect.policy IS 'version of the policy';
@@ -147,6 +158,7 @@ COMMENT ON COLUMN @extschema@.kpx_policy_effect.conversions IS 'impressions that
 COMMENT ON COLUMN @extschema@.kpx_policy_effect.dismissals IS 'impressions that were dismissed';
 COMMENT ON COLUMN @extschema@.kpx_policy_effect.revenue IS 'value of the conversions';
 COMMENT ON COLUMN @extschema@.kpx_policy_effect.revenue_per_slate IS 'revenue by slates';
+COMMENT ON COLUMN @extschema@.kpx_policy_effect.revenue_std_error IS 'standard error of revenue_per_slate, over users; NULL: of one user';
 
 -- Not by slate: a slate has items of several modules, and perhaps of several models.
 CREATE VIEW @extschema@.kpx_model_effect WITH (security_barrier) AS

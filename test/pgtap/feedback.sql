@@ -1,7 +1,7 @@
 -- feedback: explicit signals, attribution from event sources, rates, views, expiry.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(59);
+SELECT plan(60);
 \ir fixture.psql
 ALTER TABLE app.products ADD shelf text;
 UPDATE app.products SET shelf = 's' || id % 4;
@@ -116,6 +116,10 @@ SELECT ok((SELECT abs(p_click - 0.7) < 0.01 AND abs(p_convert - 3.0 / 7) < 0.01 
 SELECT is((SELECT sum(impressions) FROM kpx_funnel WHERE module = 'products' AND home_module = 'courses'), (SELECT count(*)::numeric FROM kpx.impression WHERE module_id = (SELECT id FROM kpx.module WHERE name = 'products')), 'the funnel counts impressions');
 SELECT is((SELECT sum(revenue) FROM kpx_funnel), (SELECT sum(value) FROM kpx.feedback), 'and revenue');
 SELECT is((SELECT sum(conversions) FROM kpx_funnel), (SELECT count(*)::numeric FROM kpx.feedback WHERE kind = 'conversion'), 'and conversions');
+SELECT results_eq('SELECT policy, round(revenue_std_error::numeric, 9) FROM kpx_policy_effect ORDER BY 1', $$
+	WITH u AS (SELECT policy_id, user_id, count(DISTINCT slate_id) AS s, coalesce(sum(value), 0) AS r FROM kpx.impression LEFT JOIN (SELECT slate_id, rank, value FROM kpx.feedback WHERE kind = 'conversion') f USING (slate_id, rank) GROUP BY 1, 2),
+	v AS (SELECT policy_id, sum(r) / sum(s)::float8 AS v, sum(s)::float8 AS slates, count(*) AS n FROM u GROUP BY 1)
+	SELECT policy_id, round((sqrt(n / nullif(n - 1, 0)::float8 * sum((r - v * s) ^ 2)) / slates)::numeric, 9) FROM u JOIN v USING (policy_id) GROUP BY policy_id, n, slates ORDER BY 1$$, 'with the standard error of what a slate earned, over users');
 SELECT is((SELECT sum(slates) FROM kpx_policy_effect), (SELECT count(DISTINCT slate_id)::numeric FROM kpx.impression), 'the effect of each policy');
 CREATE ROLE tap_nobody;
 SET ROLE tap_nobody;

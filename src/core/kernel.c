@@ -10,6 +10,7 @@
 /* may_alias: these are views of float arrays. */
 typedef float KpxHalf __attribute__((vector_size(32), aligned(32), may_alias));
 typedef int KpxHalfMask __attribute__((vector_size(32), may_alias));
+typedef int8_t KpxHalfBytes __attribute__((vector_size(8)));
 
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

@@ -83,6 +83,12 @@ typedef struct KpxKernels
 	 * score[i..i+16) reaches threshold; the last multiple of 16 not above n when none does. */
 	size_t (*next_above)(const float *score, size_t begin, size_t n, float threshold);
 
+	/* The largest |x[k]| of ld floats. */
+	float (*largest)(const float *x, size_t ld);
+
+	/* code[k] = x[k] * by, at most 127, rounded; returns sum (x - scale * code)^2, in floats. */
+	float (*encode)(const float *x, size_t ld, float by, float scale, int8_t *code);
+
 	/*
 	 * product[i] = sum x[k] code[i][k], exactly, for groups of KPX_CODE_ROWS rows: columns 0..3 of each of its
 	 * rows, then columns 4..7, and so on, so that a register holds eight rows; ld bytes a row, 32-byte aligned.

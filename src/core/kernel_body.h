@@ -541,7 +541,7 @@ LEVEL(nearest_two)(const float *x, size_t d, const float *centre, size_t ld, siz
 
 static const KpxKernels LEVEL(kernels) = {
 	LEVEL_NAME, LEVEL(scale), LEVEL(gather), LEVEL(transpose), LEVEL(gram), LEVEL(gram_few), LEVEL(cholesky),
-	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(dot_wide), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(code_products),
+	LEVEL(cholesky_solve), LEVEL(combine), LEVEL(dot), LEVEL(dot_wide), LEVEL(scores), LEVEL(scores_at), LEVEL(next_above), LEVEL(largest), LEVEL(encode), LEVEL(code_products),
 	LEVEL(distance), LEVEL(add_row), LEVEL(nearest_two), LEVEL(lanes_scale), LEVEL(lanes_gather), LEVEL(lanes_dual),
 	LEVEL(lanes_combine)};
 

@@ -3,6 +3,47 @@
  *	  Products of eight-bit numbers. Included by kernel_body.h only, once for each instruction set.
  */
 
+static TARGET float
+LEVEL(largest)(const float *x, size_t ld)
+{
+	KpxHalf most = {0};
+	float one = 0;
+
+	for (size_t k = 0; k < ld; k += 8)
+	{
+		KpxHalf size = (KpxHalf) (*(const KpxHalfMask *) (x + k) & 0x7FFFFFFF);
+
+		most = CHOOSE(size > most, size, most);
+	}
+	for (int i = 0; i < 8; i++)
+		one = most[i] > one ? most[i] : one;
+	return one;
+}
+
+static TARGET float
+LEVEL(encode)(const float *x, size_t ld, float by, float scale, int8_t *code)
+{
+	const KpxHalfMask sign = {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN};
+	const KpxHalf half = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+	KpxHalf square = {0};
+	float sum = 0;
+
+	for (size_t k = 0; k < ld; k += 8)
+	{
+		KpxHalf v = *(const KpxHalf *) (x + k);
+		KpxHalf scaled = v * by;
+		KpxHalfMask whole = __builtin_convertvector(scaled + CHOOSE(sign, scaled, half), KpxHalfMask);
+		KpxHalf lost = v - scale * __builtin_convertvector(whole, KpxHalf);
+		KpxHalfBytes bytes = __builtin_convertvector(whole, KpxHalfBytes);
+
+		memcpy(code + k, &bytes, sizeof(bytes));
+		square += lost * lost;
+	}
+	for (int i = 0; i < 8; i++)
+		sum += square[i];
+	return sum;
+}
+
 #if LANES == 4
 
 static TARGET void

@@ -26,44 +26,34 @@ up(double x)
 	return nextafterf((float) x, FLT_MAX);
 }
 
-/* x to whole numbers times the scale that is returned. */
-static float
-encode(const float *x, size_t ld, int8_t *code)
-{
-	float largest = 0;
-	float by;
+/* Squares of what is lost of numbers below this would vanish: they are not encoded. */
+#define SMALLEST 1e-12f
 
-	for (size_t k = 0; k < ld; k++)
-		largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
-	/* Of numbers this small nothing is left. */
-	if (!(largest > FLT_MIN * 1024))
+/* x to whole numbers times the scale that is returned; *residual >= |x - scale * code|. length >= |x|. */
+static float
+encode(const float *x, size_t ld, double length, int8_t *code, float *residual)
+{
+	const KpxKernels *kernels = kpx_kernels();
+	float largest = kernels->largest(x, ld);
+	float scale = largest / LARGEST;
+	float square;
+
+	if (!(largest > SMALLEST))
 	{
 		memset(code, 0, ld);
+		*residual = up(length);
 		return 0;
 	}
-	by = LARGEST / largest;
-	for (size_t k = 0; k < ld; k++)
-		code[k] = (int8_t) (x[k] * by + (x[k] < 0 ? -0.5f : 0.5f));
-	return largest / LARGEST;
+	square = kernels->encode(x, ld, LARGEST / largest, scale, code);
+	/* Each of the differences is off by a few units of the last place of x, their sum by less than its ten thousandth. */
+	*residual = up(sqrt(square) * (1 + 1e-4) + length * FLT_EPSILON * 4);
+	return scale;
 }
 
-/* |x - scale * code|, rounded up. */
-static float
-lost(const float *x, size_t ld, const int8_t *code, float scale)
-{
-	double square = 0;
-
-	for (size_t k = 0; k < ld; k++)
-	{
-		double d = (double) x[k] - (double) scale * code[k];
-
-		square += d * d;
-	}
-	return up(sqrt(square));
-}
+#define AHEAD 8
 
 void
-kpx_codes_make(const float *items, size_t ld, const uint32_t *order, size_t begin, size_t end, int8_t *codes,
+kpx_codes_make(const float *items, size_t ld, const uint32_t *order, const float *length, size_t begin, size_t end, int8_t *codes,
 			   float *scale, float *residual)
 {
 	int8_t code[KPX_MAX_FACTORS];
@@ -73,8 +63,9 @@ kpx_codes_make(const float *items, size_t ld, const uint32_t *order, size_t begi
 		const float *row = items + order[j] * ld;
 		int8_t *to = codes + j / KPX_CODE_ROWS * KPX_CODE_ROWS * ld + 4 * (j % KPX_CODE_ROWS);
 
-		scale[j] = encode(row, ld, code);
-		residual[j] = lost(row, ld, code, scale[j]);
+		for (size_t k = 0; k < ld && j + AHEAD < end; k += KPX_LANE)
+			__builtin_prefetch(items + order[j + AHEAD] * ld + k);
+		scale[j] = encode(row, ld, length[j], code, &residual[j]);
 		for (size_t k = 0; k < ld; k += 4)
 			memcpy(to + k * KPX_CODE_ROWS, code + k, 4);
 	}
@@ -88,13 +79,12 @@ kpx_code_query(const float *x, size_t ld, KpxCodeQuery *query)
 {
 	double square = 0;
 	double length;
-	double error;
+	float error;
 
 	for (size_t k = 0; k < ld; k++)
 		square += (double) x[k] * x[k];
 	length = sqrt(square);
-	query->scale = encode(x, ld, query->code);
-	error = lost(x, ld, query->code, query->scale);
+	query->scale = encode(x, ld, length, query->code, &error);
 	query->by_residual = up(length + error);
 	/*
 	 * A product of ld terms in floats is off by at most about ld / 2 units of the last place of |x||y|;

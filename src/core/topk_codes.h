@@ -26,11 +26,11 @@ typedef struct KpxCodes
 extern size_t kpx_codes_size(size_t rows, size_t ld);
 
 /*
- * Codes of positions [begin, end) of rows, position j being row order[j] of items (ld floats a row); all arrays
- * by position. begin is a multiple of KPX_CODE_ROWS; what is left of the last group becomes zero.
+ * Codes of positions [begin, end) of rows, position j being row order[j] of items (ld floats a row) and no longer
+ * than length[j]; all arrays by position. begin is a multiple of KPX_CODE_ROWS; what is left of the last group becomes zero.
  */
-extern void kpx_codes_make(const float *items, size_t ld, const uint32_t *order, size_t begin, size_t end, int8_t *codes,
-						   float *scale, float *residual);
+extern void kpx_codes_make(const float *items, size_t ld, const uint32_t *order, const float *length, size_t begin, size_t end,
+						   int8_t *codes, float *scale, float *residual);
 
 /* A user's vector in eight bits, and what bounds need of it. */
 typedef struct KpxCodeQuery

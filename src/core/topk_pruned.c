@@ -17,11 +17,15 @@ kpx_row_lengths(const float *items, size_t ld, size_t begin, size_t end, float *
 {
 	for (size_t i = begin; i < end; i++)
 	{
-		double square = 0;
+		const float *row = items + i * ld;
+		double square[8] = {0}; /* in one sum every addition would wait for the one before it */
 
-		for (size_t k = 0; k < ld; k++)
-			square += (double) items[i * ld + k] * items[i * ld + k];
-		length[i] = nextafterf((float) sqrt(square), FLT_MAX);
+		for (size_t k = 0; k < ld; k += 8)
+			for (size_t j = 0; j < 8; j++)
+				square[j] += (double) row[k + j] * row[k + j];
+		for (size_t j = 1; j < 8; j++)
+			square[0] += square[j];
+		length[i] = nextafterf((float) sqrt(square[0]), FLT_MAX);
 	}
 }
 

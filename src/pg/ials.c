@@ -102,7 +102,7 @@ derive_module(const KpxLengths *to)
 	for (size_t i = 0; i < to->rows; i += ROWS_A_STEP)
 	{
 		CHECK_FOR_INTERRUPTS();
-		kpx_codes_make(to->items, to->ld, order, i, Min(to->rows, i + ROWS_A_STEP), unconstify(int8 *, to->codes.codes),
+		kpx_codes_make(to->items, to->ld, order, length, i, Min(to->rows, i + ROWS_A_STEP), unconstify(int8 *, to->codes.codes),
 					   unconstify(float *, to->codes.scale), unconstify(float *, to->codes.residual));
 	}
 }

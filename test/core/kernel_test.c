@@ -231,11 +231,29 @@ test_codes(const KpxKernels *kernels, size_t ld, size_t groups)
 	int8_t *x = test_alloc(ld);
 	int32_t *product = test_alloc((rows + 1) * sizeof(int32_t));
 
+	for (size_t i = 0; i < rows * ld; i++)
+		codes[i] = (int8_t) (i % 2 == 0 ? (i / 64 % 2 ? 127 : -127) : (int) test_below(22, i, 255) - 127);
+	for (size_t n = 16; n <= ld; n += ld - 16 ? ld - 16 : 16)
+	{
+		float *y = numbers(1, n, ld, 23);
+		float most = kernels->largest(y, ld);
+		float square = kernels->encode(y, ld, 127 / most, most / 127, x);
+		double lost = 0;
+		double largest = 0;
+
+		for (size_t k = 0; k < ld; k++)
+		{
+			largest = fabs((double) y[k]) > largest ? fabs((double) y[k]) : largest;
+			CHECK(x[k] >= -127 && fabs((double) x[k] - y[k] * 127.0 / most) < 0.5001);
+			lost += pow(y[k] - (double) (most / 127) * x[k], 2);
+		}
+		CHECK(largest == most);
+		CHECK_NEAR(square, lost, 1e-4 * lost);
+		free(y);
+	}
 	for (size_t k = 0; k < ld; k++)
 		x[k] = (int8_t) (k % 3 == 0 ? 127 : k % 3 == 1 ? -127
 													   : (int) test_below(21, k, 255) - 127);
-	for (size_t i = 0; i < rows * ld; i++)
-		codes[i] = (int8_t) (i % 2 == 0 ? (i / 64 % 2 ? 127 : -127) : (int) test_below(22, i, 255) - 127);
 	product[rows] = 4711;
 	kernels->code_products(codes, ld, groups, x, product);
 	for (size_t i = 0; i < rows; i++)

@@ -35,8 +35,8 @@ prepare(World *w)
 	kpx_row_lengths(w->items, w->ld, 0, w->rows / 2, w->length);
 	kpx_row_lengths(w->items, w->ld, w->rows / 2, w->rows, w->length);
 	kpx_order_by_length(w->rows, w->length, w->order, workspace);
-	kpx_codes_make(w->items, w->ld, w->order, 0, half, w->codes, w->scale, w->residual);
-	kpx_codes_make(w->items, w->ld, w->order, half, w->rows, w->codes, w->scale, w->residual);
+	kpx_codes_make(w->items, w->ld, w->order, w->length, 0, half, w->codes, w->scale, w->residual);
+	kpx_codes_make(w->items, w->ld, w->order, w->length, half, w->rows, w->codes, w->scale, w->residual);
 	free(workspace);
 }
 

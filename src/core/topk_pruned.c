@@ -118,26 +118,6 @@ finished(const KpxSearch *search, float length)
 	return search->top.n == search->top.k && search->bound * length < search->top.hits[0].score;
 }
 
-/* score[j] belongs to order[begin + j]. */
-static void
-offer(const KpxLengths *lengths, size_t begin, size_t n, const float *score, KpxSearch *search)
-{
-	const KpxKernels *kernels = kpx_kernels();
-	KpxTop *top = &search->top;
-	size_t j = 0;
-
-	while (j < n)
-	{
-		size_t end;
-
-		if (top->n == top->k)
-			j = kernels->next_above(score, j, n, top->hits[0].score);
-		end = j + KPX_LANE < n ? j + KPX_LANE : n;
-		for (; j < end; j++)
-			kpx_top_offer(top, (KpxHit){lengths->order[begin + j], score[j]}, search->excluded);
-	}
-}
-
 /* Rows at positions [begin, begin + n) that may be among the k best, to row; returns how many. */
 static size_t
 candidates(const KpxLengths *lengths, size_t begin, size_t n, const KpxSearch *search, uint32_t *row)
@@ -179,49 +159,4 @@ kpx_search_step(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch *
 	for (size_t j = 0; j < n; j++)
 		kpx_top_offer(&search->top, (KpxHit){row[j], score[j]}, NULL);
 	return true;
-}
-
-/* ------------------------------------------------------------ many users */
-
-/* The block's rows, the vectors of who is not finished, and their scores. */
-size_t
-kpx_search_batch_workspace_size(size_t ld, size_t n)
-{
-	size_t rows;
-	size_t bytes;
-
-	if (!kpx_add_size(n, KPX_SEARCH_BLOCK, &rows) || !kpx_mul_size(rows, ld * sizeof(float), &bytes) ||
-		!kpx_mul_size(n, KPX_SEARCH_BLOCK * sizeof(float), &rows) || !kpx_add_size(bytes, rows, &bytes))
-		return SIZE_MAX;
-	return bytes;
-}
-
-size_t
-kpx_search_step_batch(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch **searches, size_t n, void *workspace)
-{
-	size_t ld = lengths->ld;
-	size_t rows = end - begin;
-	float *block = workspace;
-	float *x = block + KPX_SEARCH_BLOCK * ld;
-	float *score = x + n * ld;
-	size_t going = 0;
-
-	for (size_t u = 0; u < n; u++)
-		if (begin < end && !finished(searches[u], lengths->length[begin]))
-		{
-			KpxSearch *search = searches[u];
-
-			searches[u] = searches[going];
-			searches[going++] = search;
-		}
-	if (going == 0)
-		return 0;
-	for (size_t j = 0; j < rows; j++)
-		memcpy(block + j * ld, lengths->items + lengths->order[begin + j] * ld, ld * sizeof(float));
-	for (size_t u = 0; u < going; u++)
-		memcpy(x + u * ld, searches[u]->x, ld * sizeof(float));
-	kpx_scores_batch(block, ld, rows, x, going, score, KPX_SEARCH_BLOCK);
-	for (size_t u = 0; u < going; u++)
-		offer(lengths, begin, rows, score + u * KPX_SEARCH_BLOCK, searches[u]);
-	return going;
 }

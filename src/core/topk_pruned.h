@@ -56,12 +56,4 @@ extern void kpx_search_begin(KpxSearch *search, size_t ld);
 #define KPX_SEARCH_BLOCK 256
 extern bool kpx_search_step(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch *search);
 
-/*
- * The same for n users: those who are finished are moved behind the others, and the number of
- * the others is returned. Scores are those of kpx_scores_batch. workspace, 64-byte aligned.
- */
-extern size_t kpx_search_step_batch(const KpxLengths *lengths, size_t begin, size_t end, KpxSearch **searches, size_t n,
-									void *workspace);
-extern size_t kpx_search_batch_workspace_size(size_t ld, size_t n);
-
 #endif /* KPX_TOPK_PRUNED_H */

@@ -213,31 +213,20 @@ score_batch(const KpxModel *model, int part, void *const *tastes, int n, uint32 
 /* Positions of the order that are looked at between looks at interrupts. */
 #define POSITIONS_A_CHECK (64 * KPX_SEARCH_BLOCK)
 
+/* Block by block, so that a block's codes are read from memory once for all users. */
 static void
-best_of_one(const KpxLengths *lengths, KpxSearch *search)
+search_all(const KpxLengths *lengths, KpxSearch **going, int n)
 {
-	for (size_t i = 0; i < lengths->rows; i += KPX_SEARCH_BLOCK)
+	for (size_t i = 0; i < lengths->rows && n > 0; i += KPX_SEARCH_BLOCK)
 	{
-		if (i % POSITIONS_A_CHECK == 0)
+		int left = 0;
+
+		if (n > 1 || i % POSITIONS_A_CHECK == 0)
 			CHECK_FOR_INTERRUPTS();
-		if (!kpx_search_step(lengths, i, Min(i + KPX_SEARCH_BLOCK, lengths->rows), search))
-			break;
-	}
-}
-
-static void
-best_of_many(const KpxLengths *lengths, KpxSearch *searches, int n)
-{
-	KpxSearch **going = palloc(sizeof(KpxSearch *) * n);
-	void *workspace = kpx_alloc_aligned(CurrentMemoryContext, kpx_search_batch_workspace_size(lengths->ld, (size_t) n), 1);
-	size_t left = (size_t) n;
-
-	for (int u = 0; u < n; u++)
-		going[u] = &searches[u];
-	for (size_t i = 0; i < lengths->rows && left > 0; i += KPX_SEARCH_BLOCK)
-	{
-		CHECK_FOR_INTERRUPTS();
-		left = kpx_search_step_batch(lengths, i, Min(i + KPX_SEARCH_BLOCK, lengths->rows), going, left, workspace);
+		for (int u = 0; u < n; u++)
+			if (kpx_search_step(lengths, i, Min(i + KPX_SEARCH_BLOCK, lengths->rows), going[u]))
+				going[left++] = going[u];
+		n = left;
 	}
 }
 
@@ -245,21 +234,20 @@ static void
 best(const KpxModel *model, int part, uint32 begin, uint32 end, size_t k, KpxWanted *users, int n)
 {
 	KpxSearch *searches = palloc(sizeof(KpxSearch) * n);
+	KpxSearch **going = palloc(sizeof(KpxSearch *) * n);
 	KpxLengths lengths;
 	int m = 0;
 
-	while (model->modules[m].base + model->modules[m].items < end)
+	while (model->modules[m].base != begin || model->modules[m].items != end - begin)
 		m++;
 	lengths = lengths_of(model, &model->part[part], m);
 	for (int u = 0; u < n; u++)
 	{
 		searches[u] = (KpxSearch){.x = users[u].taste, .excluded = users[u].excluded, .top = {users[u].hits, k, 0}};
 		kpx_search_begin(&searches[u], lengths.ld);
+		going[u] = &searches[u];
 	}
-	if (n == 1)
-		best_of_one(&lengths, searches);
-	else
-		best_of_many(&lengths, searches, n);
+	search_all(&lengths, going, n);
 	for (int u = 0; u < n; u++)
 		users[u].found = kpx_top_finish(&searches[u].top);
 }

@@ -142,50 +142,6 @@ test_one(const World *w, size_t k, const uint8_t *excluded, const float *x)
 
 #define USERS 9
 
-static void
-test_batch(const World *w, size_t k, const uint8_t *excluded, const float *x)
-{
-	KpxLengths lengths = lengths_of(w);
-	float *workspace = test_alloc(kpx_search_batch_workspace_size(w->ld, USERS));
-	KpxHit *hits = test_alloc(USERS * k * sizeof(KpxHit));
-	KpxHit *expected = test_alloc(k * sizeof(KpxHit));
-	float *score = test_alloc(w->rows * sizeof(float));
-	KpxSearch search[USERS];
-	KpxSearch *going[USERS];
-	size_t n = USERS;
-
-	for (size_t u = 0; u < USERS; u++)
-	{
-		search[u] = (KpxSearch){.x = x + u * w->ld, .excluded = u % 2 ? excluded : NULL, .top = {hits + u * k, k, 0}};
-		kpx_search_begin(&search[u], w->ld);
-		going[u] = &search[u];
-	}
-	for (size_t begin = 0; begin < w->rows && n > 0; begin += KPX_SEARCH_BLOCK)
-		n = kpx_search_step_batch(&lengths, begin, begin + KPX_SEARCH_BLOCK < w->rows ? begin + KPX_SEARCH_BLOCK : w->rows, going,
-								  n, workspace);
-	for (size_t u = 0; u < USERS; u++)
-	{
-		size_t found;
-
-		kpx_scores(w->items, w->ld, 0, w->rows, x + u * w->ld, score);
-		found = kpx_topk(score, w->rows, u % 2 ? excluded : NULL, k, expected);
-		CHECK_EQ(kpx_top_finish(&search[u].top), found);
-		/* The product of matrices adds in another order: scores differ in the last bits, equal ones may swap. */
-		for (size_t i = 0; i < found; i++)
-		{
-			KpxHit hit = search[u].top.hits[i];
-			double tolerance = 1e-5 * search[u].bound * w->length[0];
-
-			CHECK(fabs((double) hit.score - expected[i].score) <= tolerance);
-			CHECK(fabs((double) hit.score - score[hit.item]) <= tolerance);
-		}
-	}
-	free(workspace);
-	free(hits);
-	free(expected);
-	free(score);
-}
-
 /* No score is above its bound; the bounds are near enough to be of use; of numbers too small for codes there is nothing but the length. */
 static void
 test_bounds(const World *w, const float *x)
@@ -269,8 +225,6 @@ test_world(size_t rows, int factors, double exponent, int levels)
 	}
 	if (rows >= 5000 && exponent > 0.5 && levels == 0)
 		CHECK(looked < (USERS - 1) * rows / 4);
-	test_batch(&w, 10, excluded, x);
-	test_batch(&w, 300, excluded, x);
 	free_world(&w);
 	free(x);
 	free(excluded);
@@ -315,9 +269,5 @@ main(void)
 	CHECK_EQ(kpx_codes_size(SIZE_MAX, 16), SIZE_MAX);
 	CHECK_EQ(kpx_codes_size(9, 16), 256);
 	CHECK_EQ(kpx_order_by_length_workspace_size(SIZE_MAX), SIZE_MAX);
-	CHECK_EQ(kpx_search_batch_workspace_size(SIZE_MAX / 4, 2), SIZE_MAX);
-	CHECK_EQ(kpx_search_batch_workspace_size(16, SIZE_MAX), SIZE_MAX);
-	CHECK_EQ(kpx_search_batch_workspace_size(16, SIZE_MAX / 64 - 256), SIZE_MAX);
-	CHECK_EQ(kpx_search_batch_workspace_size(16, SIZE_MAX / 1050), SIZE_MAX);
 	return test_done();
 }

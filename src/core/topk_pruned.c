@@ -94,7 +94,7 @@ kpx_order_by_length(size_t rows, float *length, uint32_t *order, void *workspace
 	}
 }
 
-/* ------------------------------------------------------------ one user */
+/* ------------------------------------------------------------ the search */
 
 void
 kpx_search_begin(KpxSearch *search, size_t ld)

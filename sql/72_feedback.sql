@@ -82,6 +82,14 @@ AS 'MODULE_PATHNAME', 'kpx_attribute' LANGUAGE C VOLATILE ROWS 10;
 COMMENT ON FUNCTION @extschema@.kpx_attribute(interval, text) IS
 'joins new events of all registered sources to the impressions before them; run it again at any time';
 
+CREATE VIEW @extschema@.kpx_unrecorded_feedback WITH (security_barrier) AS
+SELECT c.day, c.outcome, c.n FROM kpx.feedback_count c WHERE EXISTS (SELECT FROM kpx.module m WHERE kpx.member_of(m.owner));
+COMMENT ON VIEW @extschema@.kpx_unrecorded_feedback IS 'what kpx_feedback did not record, of all modules together, for owners of any';
+COMMENT ON COLUMN @extschema@.kpx_unrecorded_feedback.day IS 'UTC day on which it was told';
+COMMENT ON COLUMN @extschema@.kpx_unrecorded_feedback.outcome IS 'duplicate, late, early or unknown';
+COMMENT ON COLUMN @extschema@.kpx_unrecorded_feedback.n IS 'how often';
+GRANT SELECT ON @extschema@.kpx_unrecorded_feedback TO PUBLIC;
+
 CREATE VIEW @extschema@.kpx_funnel WITH (security_barrier) AS
 SELECT (i.occurred_at AT TIME ZONE 'UTC')::date AS day, h.name AS home_module, m.name AS module,
 	pg_catalog.count(*) AS impressions,

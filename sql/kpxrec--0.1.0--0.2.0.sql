@@ -137,6 +137,14 @@ ALTER TABLE kpx.feedback ADD COLUMN settled boolean NOT NULL DEFAULT true;
 ALTER TABLE kpx.feedback ALTER COLUMN settled SET DEFAULT false;
 COMMENT ON COLUMN kpx.feedback.settled IS 'whether budgets in money have been charged with it';
 
+CREATE VIEW @extschema@.kpx_unrecorded_feedback WITH (security_barrier) AS
+SELECT c.day, c.outcome, c.n FROM kpx.feedback_count c WHERE EXISTS (SELECT FROM kpx.module m WHERE kpx.member_of(m.owner));
+COMMENT ON VIEW @extschema@.kpx_unrecorded_feedback IS 'what kpx_feedback did not record, of all modules together, for owners of any';
+COMMENT ON COLUMN @extschema@.kpx_unrecorded_feedback.day IS 'UTC day on which it was told';
+COMMENT ON COLUMN @extschema@.kpx_unrecorded_feedback.outcome IS 'duplicate, late, early or unknown';
+COMMENT ON COLUMN @extschema@.kpx_unrecorded_feedback.n IS 'how often';
+GRANT SELECT ON @extschema@.kpx_unrecorded_feedback TO PUBLIC;
+
 CREATE OR REPLACE VIEW @extschema@.kpx_policy_effect WITH (security_barrier) AS
 SELECT p.policy, p.first_shown, p.last_shown, p.slates, p.users, p.impressions, p.cross_impressions, p.clicks, p.conversions, p.dismissals,
 	p.revenue, p.mean AS revenue_per_slate,

@@ -1,7 +1,7 @@
 -- feedback: explicit signals, attribution from event sources, rates, views, expiry.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(60);
+SELECT plan(61);
 \ir fixture.psql
 ALTER TABLE app.products ADD shelf text;
 UPDATE app.products SET shelf = 's' || id % 4;
@@ -29,7 +29,7 @@ UPDATE kpx.impression SET occurred_at = occurred_at - interval '3 days' WHERE sl
 SELECT CASE WHEN (SELECT occurred_at < now() - interval '1 day' FROM kpx.impression WHERE slate_id = :s LIMIT 1) THEN 'late' END AS moved \gset
 UPDATE kpx.slate SET occurred_at = occurred_at - interval '3 days' WHERE slate_id = :s AND occurred_at - interval '3 days' >= date_trunc('month', occurred_at);
 SELECT is(CASE WHEN :'moved' = 'late' THEN kpx_feedback(:s, app.item(:s, 3), 'click') ELSE 'late' END, 'late', 'after the attribution window');
-SELECT set_eq('SELECT outcome, n FROM kpx.feedback_count', CASE WHEN :'moved' = 'late' THEN $$VALUES ('duplicate' COLLATE "C", 1::bigint), ('unknown', 2), ('early', 1), ('late', 1)$$
+SELECT set_eq('SELECT outcome, n FROM kpx_unrecorded_feedback', CASE WHEN :'moved' = 'late' THEN $$VALUES ('duplicate' COLLATE "C", 1::bigint), ('unknown', 2), ('early', 1), ('late', 1)$$
 	ELSE $$VALUES ('duplicate' COLLATE "C", 1::bigint), ('unknown', 2), ('early', 1)$$ END, 'what is not recorded is counted');
 SELECT is(kpx_feedback(app.log_slate(4), '1', 'click', user_id => '4') IN ('recorded', 'unknown'), true, 'in the name of the slate''s user');
 SELECT app.log_slate(4) AS s4 \gset
@@ -125,6 +125,7 @@ CREATE ROLE tap_nobody;
 SET ROLE tap_nobody;
 SELECT is_empty('SELECT * FROM kpx_funnel', 'not for everybody');
 SELECT is_empty('SELECT * FROM kpx_policy_effect', 'nor this');
+SELECT is_empty('SELECT * FROM kpx_unrecorded_feedback', 'nor what was not recorded');
 SELECT is((SELECT count(*) FROM kpx_attribute()), 0::bigint, 'who owns no module attributes nothing');
 RESET ROLE;
 SELECT app.item(:s4, 1) AS item4 \gset

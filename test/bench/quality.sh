@@ -11,6 +11,9 @@ ials_joint_phones='{"factors": 316, "iterations": 9, "regularization": 0.042, "u
 hybrid_single_sports='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 256, "iterations": 9, "regularization": 0.041, "unobserved_weight": 0.0058}'
 hybrid_joint_sports='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 201, "iterations": 9, "regularization": 0.0293, "unobserved_weight": 0.00575, "module_weights": {"phones": {"weight": 0.183}}}'
 hybrid_single_phones='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 316, "iterations": 9, "regularization": 0.042, "unobserved_weight": 0.0083}'
+# found for hybrid alone itself, by kpx_tune with the ranges below, time_budget 200 and 160 s
+hybrid_searched_sports='{"algorithm": "hybrid", "weighting": "tfidf", "itemknn": {"asymmetry": 0.117803, "shrinkage": 26.0033}, "factors": 250, "iterations": 8, "regularization": 0.0203979, "unobserved_weight": 0.00492514}'
+hybrid_searched_phones='{"algorithm": "hybrid", "weighting": "tfidf", "itemknn": {"asymmetry": 0.13181, "shrinkage": 11.0718}, "factors": 236, "iterations": 9, "regularization": 0.0404877, "unobserved_weight": 0.0072833}'
 hybrid_joint_phones='{"algorithm": "hybrid", "itemknn": {"asymmetry": 0.3, "shrinkage": 20}, "factors": 236, "iterations": 9, "regularization": 0.0373, "unobserved_weight": 0.00728, "module_weights": {"sports": {"weight": 0.447}}}'
 
 quality_data() {
@@ -57,11 +60,13 @@ quality() {
 		[ $module = sports ] && other=phones || other=sports
 		for algorithm in ials hybrid; do
 			space='{"factors": [160, 400], "iterations": [7, 12], "unobserved_weight": [0.004, 0.012], "regularization": [0.02, 0.05]'
-			[ $algorithm = ials ] || space="$space, \"itemknn\": {\"asymmetry\": 0.3, \"shrinkage\": 20}"
+			[ $algorithm = ials ] || space="$space, \"weighting\": \"tfidf\", \"itemknn\": {\"asymmetry\": [0.1, 0.5], \"shrinkage\": [10, 40]}"
 			single=$(found $algorithm $module $module "$(eval 'echo "$'$algorithm'_single_'$module'"')" "$space}")
 			joint=$(found $algorithm sports,phones $module "$(eval 'echo "$'$algorithm'_joint_'$module'"')" \
 				"$space, \"module_weights\": {\"$other\": {\"weight\": [0.1, 0.6]}}}")
 			judged "$algorithm, alone" $module $module "$single"
+			[ $algorithm = ials ] || [ -n "${TUNE:-}" ] ||
+				judged "$algorithm, alone, searched for itself" $module $module "$(eval 'echo "$hybrid_searched_'$module'"')"
 			judged "$algorithm, jointly" sports,phones $module "$joint"
 			echo "$algorithm, alone: $single" >&2
 			echo "$algorithm, jointly: $joint" >&2

@@ -195,7 +195,11 @@ best_alone(const KpxLists *l, const bool *silent, const double *beta)
 	size_t n = 0;
 	int best;
 
-	for (int f = 0; f < FOLDS && l->lists > 1; f++)
+	for (size_t i = 0; i < l->lists; i++)
+		warm += !chosen_is_new(l, i);
+	if (warm < FEWEST_LISTS)
+		return -1;
+	for (int f = 0; f < FOLDS; f++)
 		minimise(l, silent, f, beta, fold[f]); /* which is near by */
 	for (int k = 0; k < PARTS; k++)
 		if (!silent[k])
@@ -203,10 +207,6 @@ best_alone(const KpxLists *l, const bool *silent, const double *beta)
 			part[parts][k] = 1;
 			number[parts++] = k;
 		}
-	for (size_t i = 0; i < l->lists; i++)
-		warm += !chosen_is_new(l, i);
-	if (warm < FEWEST_LISTS)
-		return -1;
 	for (size_t i = 0; i < l->lists; i++)
 	{
 		if (i % 100 == 0)

@@ -15,6 +15,7 @@
 #include "core/model.h"
 #include "algorithm.h"
 #include "catalog_rows.h"
+#include "model_patch.h"
 #include "model_share.h"
 
 uint32
@@ -31,8 +32,8 @@ kpx_popularity_array(const KpxModel *model, int position)
 	return (KpxArray){"popularity", KPX_BLOCK_POPULARITY, module->items, 1, 1, model->popularity + module->base};
 }
 
-static void
-corrupt(int64 id, const char *what)
+void
+kpx_model_corrupt(int64 id, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -57,10 +58,36 @@ check_block(int64 id, const char *bytes, size_t length, KpxBlockHeader *header)
 					 errhint("Upgrade kpxrec, or train again here.")));
 			break;
 		default:
-			corrupt(id, "a block is not what its header says");
+			kpx_model_corrupt(id, "a block is not what its header says");
 	}
 	if (kpx_block_crc(header, kpx_block_payload(bytes)) != header->crc)
-		corrupt(id, "a checksum does not match");
+		kpx_model_corrupt(id, "a checksum does not match");
+}
+
+KpxStoredBlock *
+kpx_blocks_read(int64 model, const char *kind, int position, int *n)
+{
+	Oid types[] = {INT8OID, TEXTOID, INT4OID};
+	Datum values[] = {Int64GetDatum(model), CStringGetTextDatum(kind), Int32GetDatum(position)};
+	KpxStoredBlock *blocks;
+
+	kpx_catalog_execute("SELECT data, seq FROM kpx.model_block WHERE model_id = $1 AND kind = $2 AND position = $3 ORDER BY seq",
+						3, types, values, NULL, true);
+	*n = (int) SPI_processed;
+	blocks = palloc(sizeof(KpxStoredBlock) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		bool null;
+		bytea *data = DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+		KpxStoredBlock *block = &blocks[i];
+
+		CHECK_FOR_INTERRUPTS();
+		check_block(model, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), &block->header);
+		block->seq = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null));
+		block->payload = memcpy(palloc(Max(block->header.payload_bytes, 1)), kpx_block_payload(VARDATA_ANY(data)), block->header.payload_bytes);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return blocks;
 }
 
 static void
@@ -86,7 +113,7 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 		CHECK_FOR_INTERRUPTS();
 		check_block(model->id, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), &header);
 		if (header.first_row != next || header.rows > rows - next)
-			corrupt(model->id, "blocks are missing or in the wrong order");
+			kpx_model_corrupt(model->id, "blocks are missing or in the wrong order");
 		consume(model, position, where, &header, kpx_block_payload(VARDATA_ANY(data)));
 		next += header.rows;
 		if ((Pointer) data != DatumGetPointer(stored))
@@ -94,7 +121,7 @@ read_blocks(KpxModel *model, const char *kind, int position, uint64 rows, BlockC
 	}
 	SPI_freetuptable(table);
 	if (next != rows || n == 0)
-		corrupt(model->id, "blocks are missing");
+		kpx_model_corrupt(model->id, "blocks are missing");
 }
 
 static void
@@ -140,7 +167,7 @@ take_ids(KpxModel *model, int position, void *where, const KpxBlockHeader *heade
 		}
 	}
 	else
-		corrupt(model->id, "ids of different kinds");
+		kpx_model_corrupt(model->id, "ids of different kinds");
 	ids->n += rows;
 }
 
@@ -152,7 +179,7 @@ take_rows(KpxModel *model, int position, void *where, const KpxBlockHeader *head
 	size_t row = array->cols * element;
 
 	if (header->kind != array->kind || header->cols != array->cols)
-		corrupt(model->id, "a block has the wrong shape");
+		kpx_model_corrupt(model->id, "a block has the wrong shape");
 	for (uint64 i = 0; i < header->rows; i++)
 		memcpy((char *) array->data + (header->first_row + i) * array->ld * element, payload + i * row, row);
 }
@@ -189,7 +216,7 @@ read_modules(KpxModel *model)
 		int64 items = whole(&rows, m, "items");
 
 		if (items < 0 || items + model->items >= PG_INT32_MAX)
-			corrupt(model->id, "its number of items is out of range");
+			kpx_model_corrupt(model->id, "its number of items is out of range");
 		module->module_id = DatumGetInt32(kpx_rows_value(&rows, m, "module_id", NULL));
 		module->name = kpx_rows_text(&rows, m, "module", model->context);
 		module->items = (uint32) items;
@@ -210,7 +237,7 @@ read_parts(KpxModel *model)
 	KpxRows rows = kpx_rows_where("model_part", "model_id", model->id, "position");
 
 	if (rows.n < 1 || rows.n > KPX_MAX_PARTS)
-		corrupt(model->id, "its number of parts is out of range");
+		kpx_model_corrupt(model->id, "its number of parts is out of range");
 	model->n_parts = rows.n;
 	for (int p = 0; p < model->n_parts; p++)
 	{
@@ -228,15 +255,15 @@ read_parts(KpxModel *model)
 					 errhint("Upgrade kpxrec, or train again here.")));
 		deconstruct_array(numbers, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, &nulls, &part->n_numbers);
 		if (part->n_numbers > KPX_PART_NUMBERS)
-			corrupt(model->id, "a part has too many numbers");
+			kpx_model_corrupt(model->id, "a part has too many numbers");
 		for (int i = 0; i < part->n_numbers; i++)
 		{
 			if (nulls[i])
-				corrupt(model->id, "a number is NULL");
+				kpx_model_corrupt(model->id, "a number is NULL");
 			part->number[i] = DatumGetFloat8(elements[i]);
 		}
 		if (!part->algorithm->shape(model, part))
-			corrupt(model->id, "its parameters are out of range");
+			kpx_model_corrupt(model->id, "its parameters are out of range");
 	}
 }
 
@@ -292,7 +319,7 @@ check_bytes(const KpxModel *model, const char *kind, int position, uint64 rows, 
 						" WHERE model_id = $1 AND kind = $2 AND position = $3",
 						3, types, values, NULL, true);
 	if (!kpx_mul_size(rows, row_bytes, &bytes) || bytes > (size_t) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null)))
-		corrupt(model->id, "its blocks are smaller than its metadata says");
+		kpx_model_corrupt(model->id, "its blocks are smaller than its metadata says");
 	return bytes;
 }
 
@@ -321,11 +348,8 @@ check_sizes(const KpxModel *model)
 }
 
 static void
-read_numbers(KpxModel *model)
+read_arrays(KpxModel *model)
 {
-	KpxCatalog catalog;
-
-	kpx_catalog_begin(&catalog, false);
 	check_sizes(model);
 	model->popularity = kpx_alloc_aligned(model->context, model->items, sizeof(float));
 	for (int m = 0; m < model->n_modules; m++)
@@ -344,6 +368,70 @@ read_numbers(KpxModel *model)
 			if (!array->derived)
 				read_blocks(model, array->name, p, array->rows, take_rows, array);
 		}
+}
+
+/* Items of a module as its blocks of ids have them: without those that patches add. */
+static uint32
+stored_items(int64 id, int position)
+{
+	Oid types[] = {INT8OID, INT4OID};
+	Datum values[] = {Int64GetDatum(id), Int32GetDatum(position)};
+	uint64 items = 0;
+
+	kpx_catalog_execute("SELECT substring(data FROM 1 FOR 64) FROM kpx.model_block WHERE model_id = $1 AND kind = 'ids' AND position = $2",
+						2, types, values, NULL, true);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool null;
+		bytea *data = DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+		KpxBlockHeader header;
+
+		if (VARSIZE_ANY_EXHDR(data) != sizeof(header))
+			kpx_model_corrupt(id, "a block is too short");
+		memcpy(&header, VARDATA_ANY(data), sizeof(header));
+		if (header.rows >= PG_INT32_MAX - items)
+			kpx_model_corrupt(id, "its number of items is out of range");
+		items += header.rows;
+	}
+	return (uint32) items;
+}
+
+/* The numbers of a model that has patches: those it was written with, in memory of their own, then the patches. */
+static void
+read_patched(KpxModel *model)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kpxrec model before its patches", ALLOCSET_SMALL_SIZES);
+	KpxModel *base = MemoryContextAllocZero(context, sizeof(KpxModel));
+
+	base->id = model->id;
+	base->context = context;
+	base->n_modules = model->n_modules;
+	base->modules = MemoryContextAlloc(context, sizeof(KpxModelModule) * model->n_modules);
+	for (int m = 0; m < model->n_modules; m++)
+	{
+		base->modules[m] = model->modules[m];
+		base->modules[m].base = base->items;
+		base->modules[m].items = stored_items(model->id, m);
+		if (base->modules[m].items > model->modules[m].items)
+			kpx_model_corrupt(model->id, "it has more items than its metadata says");
+		base->items += base->modules[m].items;
+	}
+	read_parts(base);
+	read_arrays(base);
+	kpx_patches_apply(base, model);
+	MemoryContextDelete(context);
+}
+
+static void
+read_numbers(KpxModel *model)
+{
+	KpxCatalog catalog;
+
+	kpx_catalog_begin(&catalog, false);
+	if (kpx_has_patches(model->id))
+		read_patched(model);
+	else
+		read_arrays(model);
 	kpx_catalog_end(&catalog);
 	kpx_model_derive(model);
 }
@@ -373,7 +461,7 @@ load(int64 id, bool share)
 	}
 	for (int p = 0; p < model->n_parts; p++)
 		if (!model->part[p].algorithm->open(model, p))
-			corrupt(id, "its parts do not fit together");
+			kpx_model_corrupt(id, "its parts do not fit together");
 	if (share && !shared)
 		kpx_share_publish(model);
 	return model;

@@ -15,8 +15,6 @@
 #include "algorithm.h"
 #include "fault.h"
 
-#define BLOCK_BYTES (8 * 1024 * 1024)
-
 /* A bytea of header and bytes of payload; the caller fills the payload and calls seal_block. */
 static bytea *
 new_block(KpxBlockKind kind, uint64 first_row, uint64 rows, uint32 cols, size_t bytes)
@@ -55,16 +53,14 @@ insert_block(int64 model, const char *kind, int position, int seq, bytea *block)
 	pfree(block);
 }
 
-static void
-store_ids(const KpxModel *model, int position)
+void
+kpx_store_ids(int64 model, const char *kind, const KpxIds *ids, int position, int seq)
 {
-	const KpxIds *ids = &model->modules[position].ids;
 	uint64 begin = 0;
-	int seq = 0;
 
 	do
 	{
-		uint64 end = Min(begin + BLOCK_BYTES / 64, ids->n);
+		uint64 end = Min(begin + KPX_IDS_A_BLOCK, ids->n);
 		uint64 rows = end - begin;
 		bytea *block;
 
@@ -92,21 +88,25 @@ store_ids(const KpxModel *model, int position)
 			memcpy(block_payload(block) + (rows + 1) * sizeof(uint64), ids->bytes + from, length);
 			pfree(offsets);
 		}
-		insert_block(model->id, "ids", position, seq++, block);
+		insert_block(model, kind, position, seq++, block);
 		begin = end;
 	} while (begin < ids->n);
 }
 
-/* An array, its rows cut into blocks. */
-static void
-store_array(int64 model, const KpxArray *array, int position)
+uint64
+kpx_rows_a_block(const KpxArray *array)
+{
+	return Max(1, KPX_BLOCK_BYTES / (array->cols * kpx_block_element(array->kind)));
+}
+
+void
+kpx_store_array(int64 model, const KpxArray *array, int position, int seq)
 {
 	size_t element = kpx_block_element(array->kind);
 	size_t row = array->cols * element;
-	uint64 step = Max(1, BLOCK_BYTES / row);
-	int seq = 0;
+	uint64 step = kpx_rows_a_block(array);
 
-	for (uint64 begin = 0; begin < array->rows || seq == 0; begin += step)
+	for (uint64 begin = 0; begin < array->rows || begin == 0; begin += step)
 	{
 		uint64 n = Min(step, array->rows - begin);
 		bytea *block = new_block(array->kind, begin, n, array->cols, n * row);
@@ -191,8 +191,8 @@ store_module(const KpxModel *model, int position)
 						" observed_weight, half_life, oldest_event, newest_event, events_at_newest)"
 						" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 						12, types, values, nulls, false);
-	store_ids(model, position);
-	store_array(model->id, &popularity, position);
+	kpx_store_ids(model->id, "ids", &m->ids, position, 0);
+	kpx_store_array(model->id, &popularity, position, 0);
 }
 
 static void
@@ -210,7 +210,7 @@ store_part(const KpxModel *model, int position)
 						4, types, values, NULL, false);
 	for (int a = 0; a < part->n_arrays; a++)
 		if (!part->array[a].derived)
-			store_array(model->id, &part->array[a], position);
+			kpx_store_array(model->id, &part->array[a], position, 0);
 }
 
 int

@@ -14,6 +14,7 @@
 #include "floor.h"
 #include "idmap.h"
 #include "ingest.h"
+#include "model_patch.h"
 
 #define USERS_A_QUERY 1024
 
@@ -23,19 +24,19 @@
 static bool
 has_grown(const KpxUpdate *u, int m, uint64 i, double growth)
 {
-	const KpxModelModule *old = &u->r.old->modules[m];
+	const KpxModelModule *old = &u->r.x.old->modules[m];
 	int64 known = kpx_ids_find(&old->ids, kpx_ids_get(&u->news[m].items, i));
 
 	if (u->news[m].events[i] == 0)
 		return false;
-	return known < 0 || u->news[m].events[i] >= growth * u->r.old->popularity[old->base + known] * (double) old->interactions;
+	return known < 0 || u->news[m].events[i] >= growth * u->r.x.old->popularity[old->base + known] * (double) old->interactions;
 }
 
 /* Reads the news of all modules. */
 static void
 read_news(KpxUpdate *u, TimestampTz since)
 {
-	const KpxModel *old = u->r.old;
+	const KpxModel *old = u->r.x.old;
 
 	u->news = palloc0(sizeof(KpxNews) * old->n_modules);
 	for (int m = 0; m < old->n_modules; m++)
@@ -57,7 +58,7 @@ read_news(KpxUpdate *u, TimestampTz since)
 static bool
 find_grown(KpxUpdate *u, double growth)
 {
-	const KpxModel *old = u->r.old;
+	const KpxModel *old = u->r.x.old;
 	bool any = false;
 
 	for (int m = 0; m < old->n_modules; m++)
@@ -72,9 +73,9 @@ find_grown(KpxUpdate *u, double growth)
 				if (kpx_ids_find(&old->modules[m].ids, kpx_ids_get(&u->news[m].items, i)) < 0)
 					(void) kpx_idmap_add(unknown, kpx_ids_get(&u->news[m].items, i));
 			}
-		u->r.fresh[m] = kpx_idmap_sorted(unknown, CurrentMemoryContext, &position);
+		u->r.x.fresh[m] = kpx_idmap_sorted(unknown, CurrentMemoryContext, &position);
 		kpx_idmap_free(unknown);
-		kpx_refresh_count(&u->r, m);
+		kpx_extension_count(&u->r.x, m);
 	}
 	return any;
 }
@@ -82,7 +83,7 @@ find_grown(KpxUpdate *u, double growth)
 static void
 find_changed(KpxUpdate *u, double growth)
 {
-	KpxModel *model = u->r.model;
+	KpxModel *model = u->r.x.model;
 
 	u->n_changed = 0;
 	u->row = kpx_alloc(CurrentMemoryContext, Max(model->items, 1), sizeof(uint32));
@@ -101,8 +102,8 @@ find_changed(KpxUpdate *u, double growth)
 			}
 	u->fresh = kpx_alloc(CurrentMemoryContext, Max(u->n_changed, 1), sizeof(bool));
 	memset(u->fresh, 0, sizeof(bool) * u->n_changed);
-	for (uint32 i = 0; i < u->r.fresh_base[model->n_modules]; i++)
-		u->fresh[u->row[u->r.fresh_place[i]]] = true;
+	for (uint32 i = 0; i < u->r.x.fresh_base[model->n_modules]; i++)
+		u->fresh[u->row[u->r.x.fresh_place[i]]] = true;
 }
 
 /* ------------------------------------------------------------ who had to do with them */
@@ -110,8 +111,8 @@ find_changed(KpxUpdate *u, double growth)
 static void
 find_users(KpxUpdate *u)
 {
-	size_t ld = kpx_ld((int) u->r.old->part[0].number[0]);
-	const KpxModel *model = u->r.model;
+	size_t ld = kpx_ld((int) u->r.x.old->part[0].number[0]);
+	const KpxModel *model = u->r.x.model;
 	KpxIdKind kind = kpx_model_user_kind(u->r.registry, model);
 	KpxIdMap *map = kpx_idmap_create(CurrentMemoryContext, kind);
 	uint32 *position;
@@ -167,7 +168,7 @@ drop_empty_histories(KpxUpdate *u)
 static bool
 leave_out_rare(KpxUpdate *u, double growth)
 {
-	const KpxModel *model = u->r.model;
+	const KpxModel *model = u->r.x.model;
 	uint32 *users = kpx_alloc(CurrentMemoryContext, Max(u->n_changed, 1), sizeof(uint32));
 	uint32 rare = 0;
 
@@ -196,7 +197,7 @@ leave_out_rare(KpxUpdate *u, double growth)
 static void
 rename_items(KpxUpdate *u, const KpxModel *from)
 {
-	const KpxModel *to = u->r.model;
+	const KpxModel *to = u->r.x.model;
 
 	for (uint32 i = 0; i < u->n_users; i++)
 	{
@@ -237,7 +238,7 @@ prepare(KpxUpdate *u, double growth)
 		return true;
 	if (!find_grown(u, growth))
 		return false;
-	wide = u->r.model;
+	wide = u->r.x.model;
 	kpx_refresh_lay_out(&u->r);
 	find_changed(u, growth);
 	rename_items(u, wide);
@@ -278,19 +279,20 @@ kpx_update_items(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"growth\" must be 0 or more, found %g", growth)));
 	u.r = kpx_refresh_begin(kpx_find_module(kpx_registry(), text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	require_ials(u.r.old);
+	require_ials(u.r.x.old);
 	fresh = 0;
 	read_news(&u, PG_ARGISNULL(2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(2));
 	if (prepare(&u, growth))
 	{
-		kpx_refresh_copy(&u.r);
+		kpx_extension_copy(&u.r.x);
+		u.axes = kpx_patch_axes(u.r.x.old);
 		kpx_update_solve(&u);
-		fresh = u.r.fresh_base[u.r.old->n_modules];
-		kpx_model_replace(u.r.model);
+		fresh = u.r.x.fresh_base[u.r.x.old->n_modules];
+		kpx_patch_store(u.r.x.model, u.changed, u.n_changed, u.axes);
 	}
 	else
 		u.n_changed = u.n_users = 0;
-	values[0] = Int64GetDatum(u.r.old->id);
+	values[0] = Int64GetDatum(u.r.x.old->id);
 	values[1] = Int64GetDatum((int64) u.events);
 	values[2] = Int64GetDatum(u.n_users);
 	values[3] = Int64GetDatum(u.n_changed - fresh);

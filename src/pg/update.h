@@ -22,10 +22,11 @@ typedef struct KpxUpdate
 	bool *fresh; /* [n_changed] */
 	uint32 n_users; /* who had to do with them */
 	KpxHistory *histories; /* [n_users] */
+	float *axes; /* [factors][ld]: where the axes of the stored model are; turned with its rows (model_patch.h) */
 } KpxUpdate;
 
 /*
- * Solves the rows of what->changed (one at least) in what->r.model, which has its parts, and sets
+ * Solves the rows of what->changed (one at least) in what->r.x.model, which has its parts, turns what->axes, and sets
  * their popularity and the windows of its modules. Errors: 22003, 53200.
  */
 extern void kpx_update_solve(const KpxUpdate *what);

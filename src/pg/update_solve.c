@@ -56,12 +56,12 @@ typedef struct Solving
 static bool
 is_news(const Solving *s, const KpxHistory *history, uint32 j, int *module)
 {
-	const KpxModel *model = s->what->r.model;
+	const KpxModel *model = s->what->r.x.model;
 	const KpxWindow *seen;
 
 	while (history->index[j] >= model->modules[*module].base + model->modules[*module].items)
 		(*module)++;
-	seen = &s->what->r.old->modules[*module].window;
+	seen = &s->what->r.x.old->modules[*module].window;
 	return history->time[j] > 0 && (seen->at_newest == 0 || history->time[j] > kpx_event_second(seen->newest));
 }
 
@@ -197,7 +197,7 @@ static void
 settle(Solving *s, const Rows *rows, const float *before)
 {
 	size_t d = (size_t) rows->factors;
-	const KpxModel *model = s->what->r.model;
+	const KpxModel *model = s->what->r.x.model;
 	int m = 0;
 
 	memset(s->gram, 0, d * d * sizeof(double));
@@ -214,6 +214,7 @@ settle(Solving *s, const Rows *rows, const float *before)
 	find_basis(s, rows->factors);
 	memcpy(rows->gram, s->diagonal, d * sizeof(float));
 	rotate(s, rows, s->basis, rows->matrix, model->items);
+	rotate(s, rows, s->basis, s->what->axes, d);
 	to_double(rows->user_gram, s->gram, d * d);
 	kpx_gram_turn(rows->factors, s->basis, s->gram, s->basis_workspace);
 	to_float(s->gram, rows->user_gram, d * d);
@@ -258,7 +259,7 @@ item_rows(Solving *s)
 static void
 solve_items(Solving *s, const Rows *rows, const KpxRows *entries, float *y)
 {
-	const KpxModel *model = s->what->r.model;
+	const KpxModel *model = s->what->r.x.model;
 	size_t ld = rows->ld;
 	float *back = kpx_alloc_aligned(CurrentMemoryContext, (size_t) rows->factors * ld, sizeof(float));
 	KpxFixed fixed = {rows->factors, s->x, s->diagonal, 0, rows->number[4] + s->new_users, rows->number[1]};
@@ -311,7 +312,7 @@ sweep(Solving *s, const Rows *rows, const KpxRows *entries, int which, float *y)
 static void
 count_news(Solving *s, const KpxRows *entries)
 {
-	KpxModel *model = s->what->r.model;
+	KpxModel *model = s->what->r.x.model;
 	uint64 n = entries->offset[s->what->n_changed];
 	double all = 0;
 	int m = 0;
@@ -347,7 +348,7 @@ rows_of(KpxModel *model)
 void
 kpx_update_solve(const KpxUpdate *what)
 {
-	KpxModel *model = what->r.model;
+	KpxModel *model = what->r.x.model;
 	Rows rows = rows_of(model);
 	Solving s = {.what = what};
 	size_t d = (size_t) rows.factors;
@@ -369,7 +370,7 @@ kpx_update_solve(const KpxUpdate *what)
 	y = kpx_alloc_aligned(CurrentMemoryContext, (size_t) what->n_changed * ld, sizeof(float));
 	entries = item_rows(&s);
 	for (int m = 0; m < model->n_modules; m++)
-		rows.number[3] += rows.blanks[m] * (double) what->r.fresh[m].n;
+		rows.number[3] += rows.blanks[m] * (double) what->r.x.fresh[m].n;
 	for (int which = 0; which < SWEEPS; which++)
 		sweep(&s, &rows, &entries, which, y);
 	rows.number[4] += s.new_users;

@@ -188,7 +188,7 @@ row "what" "figure" "how"
 echo "|---|---:|---|"
 [ -z "${ESTIMATE:-}" ] || { . test/bench/estimate.sh; estimates; cluster_stop; exit; }
 [ -z "${EASE:-}" ] || { . test/bench/ease.sh; limits && ease_of "$EASE"; cluster_stop; exit; }
-[ -z "${UPDATE:-}" ] || { $PSQL -f test/bench/update.sql; cluster_stop; exit; }
+[ -z "${UPDATE:-}" ] || { $PSQL -v items="${ITEMS:-3000}" -f test/bench/update.sql; cluster_stop; exit; }
 [ -z "${QUALITY:-}" ] || { . test/bench/quality.sh; quality "${DATA_DIR:-../shared/data}"; cluster_stop; exit; }
 limits || exit 1
 [ -z "${SERVE:-}" ] || { . test/bench/serve.sh; searching || exit 1; for s in $SERVE; do serve "$s" || exit 1; done; cluster_stop; exit; }

@@ -33,8 +33,16 @@ build_and_install() {
 	echo "building for $("$PG_CONFIG" --version)"
 	(
 		flock 9
-		make -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" "$@" && make -s PG_CONFIG="$PG_CONFIG" install >/dev/null
+		make -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" ${CC:+CC="$CC"} "$@" && make -s PG_CONFIG="$PG_CONFIG" ${CC:+CC="$CC"} install >/dev/null
 	) 9<Makefile || exit 1
+}
+
+# OLD_PG_CONFIG=...: 042_pg_upgrade.pl upgrades from that server, which gets kpxrec first.
+build_older() {
+	local PG_CONFIG=$OLD_PG_CONFIG BINDIR
+	build_and_install
+	OLD_INSTALL=$(dirname "$BINDIR")
+	export OLD_INSTALL
 }
 
 # step NAME COMMAND...: runs it, counts it. ONLY=regexp runs the steps whose names match.
@@ -187,6 +195,7 @@ perl_tests() {
 }
 
 check() {
+	[ -z "${OLD_PG_CONFIG:-}" ] || build_older
 	build_and_install WERROR=-Werror
 	step "clang without warnings" clang_is_clean
 	CORE_DIR=$RUN_DIR/core

@@ -61,6 +61,7 @@ read_all(const char *bytes, size_t length, int *blocks)
 			(*blocks)++;
 		}
 	}
+	(void) sum;
 	free(exact);
 	return status;
 }

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "fault.h"
+#include "identity.h"
 #include "policy.h"
 #include "registry.h"
 #include "request.h"
@@ -193,8 +194,9 @@ attribute_source(Run *run, const KpxModule *module, const KpxSource *source, con
 	Datum values[2];
 	SPIPlanPtr plan;
 	Portal portal;
+	KpxIdentity before;
 
-	if (!events_since(source, run->window, &since))
+	if (!events_since(source, run->window, &since) || !kpx_identity_enter_owner(&before, module->owner, module->name))
 		return;
 	values[0] = TimestampTzGetDatum(since);
 	values[1] = TimestampTzGetDatum(kpx_now());
@@ -225,6 +227,7 @@ attribute_source(Run *run, const KpxModule *module, const KpxSource *source, con
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
+	kpx_identity_leave(&before);
 	remember(run, source);
 }
 

@@ -16,8 +16,18 @@
 
 #include "clock.h"
 #include "factor.h"
+#include "identity.h"
 #include "progress.h"
 #include "request.h"
+#include "users.h"
+
+/* What is asked for. */
+typedef struct Measurement
+{
+	int users;
+	int k;
+	int64 length; /* of windows */
+} Measurement;
 
 #define MAX_USERS 100000
 #define MAX_K 1000
@@ -161,6 +171,47 @@ modules_argument(FunctionCallInfo fcinfo, KpxRegistry *registry, int *n)
 	return modules;
 }
 
+/* May the current user read the events of all modules that the model was trained on? */
+static bool
+reads_all(KpxRegistry *registry, const KpxModel *model)
+{
+	KpxModule **modules;
+	int n = kpx_registered_modules(registry, model, &modules);
+
+	for (int m = 0; m < n; m++)
+		if (!kpx_may_read_sources(modules[m]))
+			return false;
+	return true;
+}
+
+/* As the owner of the module, whoever asks; false, with a WARNING: they cannot. */
+static bool
+measure(KpxRegistry *registry, KpxModule *module, const Measurement *what)
+{
+	KpxModel *model = kpx_model(registry, module->active_model);
+	KpxWindows windows = {{trained_until(module, model), kpx_now()}, what->length};
+	KpxListMeasure lists;
+	KpxDrift drift[KPX_DRIFT_FEATURES];
+	KpxIdentity before;
+
+	if (!kpx_identity_enter_owner(&before, module->owner, module->name))
+		return false;
+	if (before.guc_level != 0 && !reads_all(registry, model))
+	{
+		kpx_identity_leave(&before);
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("module \"%s\" is passed over: its owner, role \"%s\", may not read all modules of its model", module->name, module->owner),
+				 errhint("A module is measured with the rights of its owner: grant SELECT on the event sources.")));
+		return false;
+	}
+	lists = kpx_measure_lists(registry, module, model, what->users, what->k, windows.end[1] - what->length);
+	kpx_measure_drift(registry, module, model, &windows, drift);
+	kpx_identity_leave(&before);
+	store(module, model, &lists, drift);
+	return true;
+}
+
 PG_FUNCTION_INFO_V1(kpx_measure);
 Datum
 kpx_measure(PG_FUNCTION_ARGS)
@@ -168,9 +219,9 @@ kpx_measure(PG_FUNCTION_ARGS)
 	KpxRegistry *registry = kpx_registry();
 	int n;
 	KpxModule **modules = modules_argument(fcinfo, registry, &n);
-	int users = bounded_argument(fcinfo, 1, "users", 1000, MAX_USERS);
-	int k = bounded_argument(fcinfo, 2, "k", 10, MAX_K);
-	int64 length = window_argument(fcinfo, 3);
+	Measurement what = {bounded_argument(fcinfo, 1, "users", 1000, MAX_USERS), bounded_argument(fcinfo, 2, "k", 10, MAX_K),
+						window_argument(fcinfo, 3)};
+	int measured = 0;
 	MemoryContext context;
 
 	PreventCommandIfReadOnly("kpx_measure()");
@@ -179,17 +230,12 @@ kpx_measure(PG_FUNCTION_ARGS)
 	for (int m = 0; m < n; m++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		KpxModel *model = kpx_model(registry, modules[m]->active_model);
-		KpxWindows windows = {{trained_until(modules[m], model), kpx_now()}, length};
-		KpxListMeasure lists = kpx_measure_lists(registry, modules[m], model, users, k, windows.end[1] - length);
-		KpxDrift drift[KPX_DRIFT_FEATURES];
 
-		kpx_measure_drift(registry, modules[m], model, &windows, drift);
-		store(modules[m], model, &lists, drift);
+		measured += measure(registry, modules[m], &what);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);
 	kpx_progress_end();
-	PG_RETURN_INT32(n);
+	PG_RETURN_INT32(measured);
 }

@@ -12,6 +12,7 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "identity.h"
 #include "ingest.h"
 #include "profile_json.h"
 #include "request.h"
@@ -30,9 +31,19 @@ kpx_profile_modules(FunctionCallInfo fcinfo, int argument, int *n)
 	*n = 0;
 	if (PG_ARGISNULL(argument))
 	{
+		int passed_over = 0;
+
 		for (int m = 0; m < registry->n_modules; m++)
-			if (kpx_may_read_sources(&registry->modules[m]))
+			if (!kpx_may_read_sources(&registry->modules[m]))
+				continue;
+			else if (kpx_reads_unasked(registry->modules[m].owner))
 				modules[(*n)++] = &registry->modules[m];
+			else
+				passed_over++;
+		if (passed_over > 0)
+			ereport(NOTICE,
+					(errmsg("%d modules of other roles are passed over: a superuser reads them when they are named", passed_over),
+					 errhint("Their views would run with a superuser's rights. Ask as their owner, or name modules.")));
 		return modules;
 	}
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &given);

@@ -64,7 +64,7 @@ extern uint64 kpx_profiles_read(KpxModule **modules, int n_modules, KpxConsents 
 /* The same for one user, as of now; NULL when there are no events. */
 extern KpxProfile *kpx_profile_of_user(KpxModule **modules, int n_modules, int64 half_life, KpxId user);
 
-/* Argument modules text[]; NULL: all whose sources the current user may read. 42704, 22004. */
+/* Argument modules text[]; NULL: all whose sources the current user may read, and reads unasked (identity.h). 42704, 22004. */
 extern KpxModule **kpx_profile_modules(FunctionCallInfo fcinfo, int argument, int *n);
 /* Argument half_life interval, in microseconds; NULL: 0, none. */
 extern int64 kpx_half_life_argument(FunctionCallInfo fcinfo, int n);

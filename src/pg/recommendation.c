@@ -25,6 +25,7 @@
 
 #include "fault.h"
 #include "forget.h"
+#include "identity.h"
 #include "ingest.h"
 #include "model.h"
 #include "registry.h"
@@ -48,26 +49,6 @@ typedef struct Refresh
 	uint64 n_users;
 	uint64 n_changed;
 } Refresh;
-
-/* ------------------------------------------------------------ whose rights */
-
-void
-kpx_recommendation_enter(KpxIdentity *before, Oid owner, int security)
-{
-	GetUserIdAndSecContext(&before->user, &before->security);
-	SetUserIdAndSecContext(owner, before->security | security);
-	before->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
-}
-
-void
-kpx_recommendation_leave(const KpxIdentity *before)
-{
-	SPI_finish();
-	AtEOXact_GUC(false, before->guc_level);
-	SetUserIdAndSecContext(before->user, before->security);
-}
 
 /*
  * One refresh of a table at a time; lock tag field 4 is one that SQL's advisory locks cannot use.
@@ -332,12 +313,14 @@ kpx_recommendation_refresh(const KpxRecommendation *what)
 				 errmsg("recommendation view \"%s\" is being refreshed by another session", what->view_name),
 				 errhint("Wait for it.")));
 	r->what = what;
-	kpx_recommendation_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	kpx_identity_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
 	/* rows are written while the users are read, which a parallel plan does not allow */
 	(void) set_config_option("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	merge_all(r, &done);
 	KPX_FAULT("refresh");
-	kpx_recommendation_leave(&before);
+	SPI_finish();
+	kpx_identity_leave(&before);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	done.seconds = INSTR_TIME_GET_DOUBLE(end);
@@ -394,11 +377,13 @@ forget_in(const KpxRecommendation *what, KpxIdKind kind, KpxId user)
 
 	if (!kpx_id_kind(get_atttype(what->rows, get_attnum(what->rows, "user_id")), &found) || found != kind)
 		return 0;
-	kpx_recommendation_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	kpx_identity_enter(&before, what->owner, SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
 	if (SPI_execute_with_args(psprintf("DELETE FROM %s WHERE user_id = $1", what->rows_sql), 1, types, values, NULL, false, 0) != SPI_OK_DELETE)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("table %s cannot be written", what->rows_sql)));
 	deleted = SPI_processed;
-	kpx_recommendation_leave(&before);
+	SPI_finish();
+	kpx_identity_leave(&before);
 	return deleted;
 }
 

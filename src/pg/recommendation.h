@@ -45,18 +45,6 @@ extern KpxRefreshed kpx_recommendation_refresh(const KpxRecommendation *what);
  */
 extern uint64 kpx_recommendations_forget(KpxIdKind kind, KpxId user);
 
-/* The rights and the settings before kpx_recommendation_enter. */
-typedef struct KpxIdentity
-{
-	Oid user;
-	int security;
-	int guc_level;
-} KpxIdentity;
-
-/* Statements of SPI until leave run as owner, with a pinned search path; security: flags to add. */
-extern void kpx_recommendation_enter(KpxIdentity *before, Oid owner, int security);
-extern void kpx_recommendation_leave(const KpxIdentity *before);
-
 /* schema.name of a relation, quoted. */
 extern char *kpx_qualified_name(Oid relation);
 

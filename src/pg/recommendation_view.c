@@ -15,6 +15,7 @@
 #include "utils/varlena.h"
 
 #include "history.h"
+#include "identity.h"
 #include "ingest.h"
 #include "registry.h"
 #include "request.h"
@@ -183,10 +184,12 @@ kpx_create_recommendation_view(PG_FUNCTION_ARGS)
 
 	if (module->active_model)
 		n_modules = kpx_registered_modules(registry, kpx_model(registry, module->active_model), &modules);
-	kpx_recommendation_enter(&before, GetUserId(), 0);
+	kpx_identity_enter(&before, GetUserId(), 0);
+	SPI_connect();
 	create_table(&made, kpx_user_kind(modules, n_modules), kpx_module_item_kind(module), name);
 	create_view(&made, module);
-	kpx_recommendation_leave(&before);
+	SPI_finish();
+	kpx_identity_leave(&before);
 	view = register_view(&made, name, k, active);
 	all = kpx_recommendations(name, &n);
 	for (int i = 0; i < n; i++)
@@ -223,11 +226,13 @@ kpx_drop_recommendation_view(PG_FUNCTION_ARGS)
 
 		if (all[i].view != relation && all[i].rows != relation)
 			continue;
-		kpx_recommendation_enter(&before, GetUserId(), 0);
+		kpx_identity_enter(&before, GetUserId(), 0);
+		SPI_connect();
 		if (get_rel_relkind(all[i].view) == RELKIND_VIEW)
 			execute(psprintf("DROP VIEW %s", kpx_qualified_name(all[i].view)));
 		execute(psprintf("DROP TABLE %s", all[i].rows_sql));
-		kpx_recommendation_leave(&before);
+		SPI_finish();
+		kpx_identity_leave(&before);
 		forget_view(all[i].rows);
 		PG_RETURN_VOID();
 	}

@@ -9,8 +9,10 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 
 #include "factor.h"
+#include "identity.h"
 #include "registry.h"
 
 /* The modules to speak of, NULL for all; raises for those that are not registered and for other languages. */
@@ -56,6 +58,39 @@ may_read(Oid relation, const char *column)
 }
 
 /*
+ * A report reads all modules unasked, so whose code runs with whose rights matters: of modules of theirs, the
+ * caller reads as the owner, of others only what runs nobody's code: plain tables without policies.
+ */
+static bool
+is_plain(Oid relation)
+{
+	char kind = get_rel_relkind(relation);
+
+	return (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE || kind == RELKIND_MATVIEW) &&
+		   check_enable_rls(relation, InvalidOid, true) != RLS_ENABLED;
+}
+
+static Datum
+read_titles(const KpxModule *module, KpxIdKind kind, Datum items, bool *null)
+{
+	Oid types[] = {TEXTARRAYOID};
+	Datum titles;
+
+	SPI_connect();
+	if (SPI_execute_with_args(psprintf("SELECT pg_catalog.array_agg((SELECT i.%s::pg_catalog.text FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) %s LIMIT 1) ORDER BY u.n)"
+									   " FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)",
+									   quote_identifier(module->title), kpx_relation_sql(module->items, module->items_name, "module", module->name),
+									   quote_identifier(module->item_id), kpx_id_sql(kind, "u.id")),
+							  1, types, &items, NULL, true, 0) != SPI_OK_SELECT)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read %s", module->items_name)));
+	titles = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, null);
+	if (!*null)
+		titles = SPI_datumTransfer(titles, false, -1);
+	SPI_finish();
+	return titles;
+}
+
+/*
  * Titles of items of a module, in the order of the ids: NULL for items that are not there, and for all
  * when the caller may not read titles or none were registered.
  */
@@ -64,8 +99,6 @@ Datum
 kpx_report_titles(PG_FUNCTION_ARGS)
 {
 	const KpxModule *module = known_module(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Oid types[] = {TEXTARRAYOID};
-	Datum values[] = {PG_GETARG_DATUM(1)};
 	KpxIdKind kind;
 	Datum titles;
 	bool null;
@@ -73,17 +106,23 @@ kpx_report_titles(PG_FUNCTION_ARGS)
 	if (module == NULL || module->title == NULL || get_rel_relkind(module->items) == '\0' || !may_read(module->items, module->title) ||
 		!may_read(module->items, module->item_id) || !kpx_id_kind(get_atttype(module->items, get_attnum(module->items, module->item_id)), &kind))
 		PG_RETURN_NULL();
-	SPI_connect();
-	if (SPI_execute_with_args(psprintf("SELECT pg_catalog.array_agg((SELECT i.%s::pg_catalog.text FROM %s i WHERE i.%s OPERATOR(pg_catalog.=) %s LIMIT 1) ORDER BY u.n)"
-									   " FROM pg_catalog.unnest($1) WITH ORDINALITY u(id, n)",
-									   quote_identifier(module->title), kpx_relation_sql(module->items, module->items_name, "module", module->name),
-									   quote_identifier(module->item_id), kpx_id_sql(kind, "u.id")),
-							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("cannot read %s", module->items_name)));
-	titles = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
-	if (!null)
-		titles = SPI_datumTransfer(titles, false, -1);
-	SPI_finish();
+	if (!kpx_has_role(module->owner))
+	{
+		if (!is_plain(module->items))
+			PG_RETURN_NULL();
+		titles = read_titles(module, kind, PG_GETARG_DATUM(1), &null);
+	}
+	else
+	{
+		KpxIdentity before;
+
+		if (!kpx_identity_enter_owner(&before, module->owner, module->name))
+			PG_RETURN_NULL();
+		/* the owner may have lost what the caller has */
+		null = !may_read(module->items, module->title) || !may_read(module->items, module->item_id);
+		titles = null ? (Datum) 0 : read_titles(module, kind, PG_GETARG_DATUM(1), &null);
+		kpx_identity_leave(&before);
+	}
 	if (null)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(titles);

@@ -2,12 +2,12 @@
 -- whether any of their code ever ran.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(43);
+SELECT plan(67);
 \ir fixture.psql
 DO $$DECLARE f regprocedure; BEGIN
 	-- as CREATE EXTENSION leaves it: the fixture gives more
 	FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid
-		WHERE e.extname = 'kpxrec' AND (p.provolatile = 'v' OR p.proname = 'kpx_consent_of') LOOP
+		WHERE e.extname = 'kpxrec' AND p.pronamespace <> 'kpx'::regnamespace AND (p.provolatile = 'v' OR p.proname = 'kpx_consent_of') LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 	END LOOP;
 END$$;
@@ -79,6 +79,82 @@ SELECT is(left(app.error(format('SELECT kpx_feedback(%s, ''3'', ''click'')', :sl
 SELECT is_empty('SELECT * FROM kpx_models', 'and the views are empty');
 RESET ROLE;
 SELECT is_empty('SELECT * FROM kpx.feedback', 'nothing was written');
+
+-- a role that may train, and whose views run code of its own: whoever reads all modules unasked reads them with that role's rights
+CREATE ROLE tap_evil;
+SELECT kpx_grant('tap_evil', 'train') \g /dev/null
+CREATE SCHEMA lair AUTHORIZATION tap_evil;
+GRANT USAGE ON SCHEMA app TO tap_evil;
+SET ROLE tap_evil;
+CREATE TABLE lair.things AS SELECT n::bigint AS id, 'thing ' || n AS title FROM generate_series(1, 30) n;
+CREATE TABLE lair.uses AS SELECT u::bigint AS user_id, i::bigint AS thing_id, now() - (u * 37 + i * 11) % 1000 * interval '1 hour' AS at
+	FROM generate_series(1, 60) u, generate_series(1, 30) i WHERE u % 3 = i % 3 AND (u / 3 + i / 3 * 3) % 5 < 3;
+CREATE FUNCTION lair.strike(what text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN INSERT INTO app.canary (what) VALUES ($1); RETURN true; END$$;
+CREATE VIEW lair.uses_view AS SELECT * FROM lair.uses WHERE lair.strike('uses');
+CREATE VIEW lair.things_view AS SELECT * FROM lair.things WHERE lair.strike('things');
+GRANT USAGE ON SCHEMA lair TO PUBLIC;
+GRANT SELECT ON lair.uses_view, lair.things_view TO PUBLIC;
+SELECT kpx_add_module('things', 'lair.things_view', 'id', title => 'title') \g /dev/null
+SELECT kpx_add_events('things', 'lair.uses_view', 'purchase', 'user_id', 'thing_id', occurred_at => 'at') \g /dev/null
+SELECT kpx_train('things', params => '{"factors": 4, "iterations": 4}'), kpx_mine_rules('things', 1, 0.1) \g /dev/null
+RESET ROLE;
+SELECT isnt_empty('SELECT * FROM app.canary', 'the trap is set');
+TRUNCATE app.canary;
+SELECT kpx_recommend_slate(6, ARRAY['courses'], 3, log => true) \g /dev/null
+SELECT cmp_ok(kpx_measure(users => 20, k => 3), '>=', 2, 'a superuser measures all modules');
+SELECT is((SELECT string_agg(DISTINCT who || ' ' || what, ', ') FROM app.canary), 'tap_evil things, tap_evil uses', 'of others with the rights of these');
+TRUNCATE app.canary;
+INSERT INTO lair.uses VALUES (6, 3, clock_timestamp());
+SELECT kpx_attribute() \g /dev/null
+SELECT is((SELECT string_agg(DISTINCT who || ' ' || what, ', ') FROM app.canary), 'tap_evil uses', 'so are events attributed');
+TRUNCATE app.canary;
+SELECT matches(kpx_report(), 'thing 1', 'a report shows titles of all modules');
+SELECT is((SELECT string_agg(DISTINCT who || ' ' || what, ', ') FROM app.canary), 'tap_evil things', 'read with their owner''s rights');
+TRUNCATE app.canary;
+SELECT kpx_user_profile(3::bigint) IS NOT NULL AS profile, count(*) FROM kpx_profiles(), kpx_similar_users(3::bigint) \g /dev/null
+SELECT is_empty('SELECT * FROM app.canary', 'a profile of a superuser is of the modules that are theirs');
+SELECT kpx_user_profile(3::bigint, ARRAY['things']) \g /dev/null
+SELECT is((SELECT string_agg(DISTINCT who, ', ') FROM app.canary), current_user::text, 'unless they name others');
+GRANT tap_evil TO tap_admin;
+TRUNCATE app.canary;
+SET ROLE tap_admin;
+SELECT kpx_measure(users => 20, k => 3), kpx_attribute(), kpx_report() \g /dev/null
+RESET ROLE;
+SELECT is((SELECT string_agg(DISTINCT who, ', ') FROM app.canary), 'tap_evil', 'a member of the owner is no more exposed than a superuser');
+TRUNCATE app.canary;
+SET ROLE tap_nobody;
+SELECT kpx_report() \g /dev/null
+RESET ROLE;
+SELECT is_empty('SELECT * FROM app.canary', 'who only may read a view does not run it by asking for a report');
+-- what else code of a view may try while a superuser asks
+CREATE FUNCTION app.strike_with(code text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE OR REPLACE FUNCTION lair.strike(what text) RETURNS boolean LANGUAGE plpgsql AS %L', code);
+	PERFORM kpx_measure(users => 5, k => 3);
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END $$;
+SELECT is(app.strike_with(code), state, 'while a superuser measures: ' || code) FROM (VALUES
+	('BEGIN RAISE EXCEPTION ''no''; END', 'P0001'),
+	('BEGIN RESET ROLE; RETURN true; END', '42501'),
+	('BEGIN SET SESSION AUTHORIZATION DEFAULT; RETURN true; END', '42501'),
+	('BEGIN PERFORM set_config(''role'', ''none'', false); RETURN true; END', '42501'),
+	('BEGIN CREATE TEMP TABLE t (); RETURN true; END', '42501'),
+	('BEGIN ALTER ROLE tap_evil SUPERUSER; RETURN true; END', '42501'),
+	('BEGIN DELETE FROM kpx.model; RETURN true; END', '42501'),
+	('BEGIN COMMIT; RETURN true; END', '2D000'),
+	('BEGIN PERFORM set_config(''search_path'', ''lair'', false), set_config(''row_security'', ''off'', false); RETURN true; END', NULL)) v(code, state);
+SELECT is(current_user::text, session_user::text, 'the superuser is who they were');
+SELECT isnt(current_setting('search_path'), 'lair', 'settings that it changed are what they were');
+SELECT is(current_setting('row_security'), 'on', 'all of them');
+CREATE OR REPLACE FUNCTION lair.strike(what text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN INSERT INTO app.canary (what) VALUES ($1); RETURN true; END$$;
+-- an owner who is gone
+UPDATE kpx.module SET owner = 'tap gone' WHERE name = 'things';
+SELECT is(kpx_measure(users => 5, k => 3), (SELECT count(*)::int FROM kpx.active_model) - 1, 'a module whose owner is gone is passed over');
+SELECT isnt_empty($$SELECT * FROM kpx_attribute() WHERE module <> 'things'$$, 'and the others are not held up');
+SELECT kpx_drop_module('things'), count(*) FROM kpx_modules \g /dev/null
+TRUNCATE app.canary;
 
 -- hostile objects in front of ours: names of our tables in pg_temp, operators and functions first in the path
 CREATE TEMP TABLE module AS SELECT 1 AS id;

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "fault.h"
+#include "forget.h"
 #include "identity.h"
 #include "policy.h"
 #include "registry.h"
@@ -34,6 +35,7 @@ typedef struct Run
 {
 	double window; /* seconds */
 	bool by_position;
+	const KpxForgotten *forgotten;
 	int64 events;
 	int64 hits;
 	int64 attributed;
@@ -143,31 +145,44 @@ attribute_batch(Run *run, const KpxModule *module, const KpxSource *source, cons
 	kpx_catalog_end(&catalog);
 }
 
-/* The rows just fetched as four array values. */
-static void
+static bool
+is_forgotten(const Run *run, Datum user)
+{
+	text *id;
+
+	if (run->forgotten == NULL)
+		return false;
+	id = DatumGetTextPP(user);
+	return kpx_forgotten_has(run->forgotten, KPX_ID_TEXT, (KpxId){.bytes = VARDATA_ANY(id), .length = (uint32) VARSIZE_ANY_EXHDR(id)});
+}
+
+/* The rows just fetched as four array values, without those of users who were forgotten; returns how many. */
+static int
 batch_columns(Run *run, Datum *columns)
 {
-	int n = (int) SPI_processed;
+	int n = 0;
 	Datum *element[4];
-	bool *nulls = palloc0(sizeof(bool) * n);
+	bool *nulls = palloc0(sizeof(bool) * SPI_processed);
 	int lower = 1;
 
 	for (int c = 0; c < 4; c++)
-		element[c] = palloc(sizeof(Datum) * n);
-	for (int i = 0; i < n; i++)
+		element[c] = palloc(sizeof(Datum) * SPI_processed);
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool null;
 
 		for (int c = 0; c < 4; c++)
-			element[c][i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, c + 1, &null);
-		nulls[i] = null; /* of value, the last */
-		run->latest = Max(run->latest, DatumGetTimestampTz(element[2][i]));
+			element[c][n] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, c + 1, &null);
+		nulls[n] = null; /* of value, the last */
+		run->latest = Max(run->latest, DatumGetTimestampTz(element[2][n]));
+		n += !is_forgotten(run, element[0][n]);
 	}
 	columns[0] = PointerGetDatum(construct_array(element[0], n, TEXTOID, -1, false, TYPALIGN_INT));
 	columns[1] = PointerGetDatum(construct_array(element[1], n, TEXTOID, -1, false, TYPALIGN_INT));
 	columns[2] = PointerGetDatum(construct_array(element[2], n, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	columns[3] = PointerGetDatum(construct_md_array(element[3], nulls, 1, &n, &lower, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	run->events += n;
+	return n;
 }
 
 static void
@@ -217,8 +232,8 @@ attribute_source(Run *run, const KpxModule *module, const KpxSource *source, con
 		if (SPI_processed == 0)
 			break;
 		old = MemoryContextSwitchTo(batch);
-		batch_columns(run, columns);
-		attribute_batch(run, module, source, kind, columns);
+		if (batch_columns(run, columns) > 0)
+			attribute_batch(run, module, source, kind, columns);
 		KPX_FAULT("attribute");
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(batch);
@@ -289,7 +304,8 @@ Datum
 kpx_attribute(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	KpxRegistry *registry = kpx_registry();
+	KpxRegistry *registry;
+	KpxForgotten *forgotten;
 	KpxPolicy *policy = kpx_policy(0);
 	char *rule = PG_ARGISNULL(1) ? "last_touch" : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	double window = window_argument(fcinfo, policy);
@@ -306,6 +322,10 @@ kpx_attribute(PG_FUNCTION_ARGS)
 	kpx_catalog_execute("LOCK TABLE ONLY kpx.impression IN ACCESS SHARE MODE", 0, NULL, NULL, NULL, false);
 	kpx_catalog_execute("LOCK TABLE kpx.attribution IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL, NULL, false);
 	kpx_catalog_end(&catalog);
+	/* nobody is forgotten from here on */
+	kpx_lock_all_users(true);
+	registry = kpx_registry();
+	forgotten = kpx_forgotten_load(registry);
 	for (int m = 0; m < registry->n_modules; m++)
 	{
 		KpxModule *module = &registry->modules[m];
@@ -316,7 +336,7 @@ kpx_attribute(PG_FUNCTION_ARGS)
 		{
 			const KpxSource *source = &module->sources[s];
 			const char *kind = is_conversion(policy, module, source) ? "conversion" : "click";
-			Run run = {.window = window, .by_position = strcmp(rule, "position") == 0, .latest = DT_NOBEGIN};
+			Run run = {.window = window, .by_position = strcmp(rule, "position") == 0, .forgotten = forgotten, .latest = DT_NOBEGIN};
 			bool nulls[8] = {false};
 			Datum values[8];
 

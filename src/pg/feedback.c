@@ -225,13 +225,10 @@ kpx_feedback(PG_FUNCTION_ARGS)
 				 errhint("Dismiss the item or the module, or register the module with a category.")));
 	if (strcmp(kind, "conversion") == 0 && isnan(value))
 		value = impression.value;
-	/* whom a dismissal names may have been forgotten since the impression was read */
-	if (strcmp(recorded, "dismissal") == 0)
-	{
-		kpx_lock_user(impression.user_id);
-		if (kpx_is_forgotten(kpx_registry(), impression.user_id))
-			PG_RETURN_DATUM(count_outcome("unknown"));
-	}
+	/* who saw it may have been forgotten since the impression was read */
+	kpx_lock_user(impression.user_id);
+	if (kpx_is_forgotten(kpx_registry(), impression.user_id))
+		PG_RETURN_DATUM(count_outcome("unknown"));
 	if (!record(slate_id, &impression, recorded, value, at) && strcmp(recorded, "dismissal") != 0)
 		PG_RETURN_DATUM(count_outcome("duplicate"));
 	KPX_FAULT("feedback");

@@ -180,7 +180,7 @@ kpx_forgotten_has(const KpxForgotten *forgotten, KpxIdKind kind, KpxId id)
 
 /* ------------------------------------------------------------ forgetting */
 
-bool
+const KpxSource *
 kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind)
 {
 	for (int m = 0; m < registry->n_modules; m++)
@@ -190,9 +190,9 @@ kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind)
 			AttrNumber column = get_rel_name(source->relation) ? get_attnum(source->relation, source->user_id) : InvalidAttrNumber;
 
 			if (column != InvalidAttrNumber && kpx_id_kind(get_atttype(source->relation, column), kind))
-				return true;
+				return source;
 		}
-	return false;
+	return NULL;
 }
 
 char *

@@ -34,8 +34,8 @@ extern bool kpx_forgotten_has(const KpxForgotten *forgotten, KpxIdKind kind, Kpx
 /* Leaves a user's tombstone; inside kpx_catalog_begin, with both locks. */
 extern void kpx_bury(const char *user_id);
 
-/* The kind of id that users have in the first event source that is there; false when none is. */
-extern bool kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind);
+/* The first event source that is there, and the kind of id that users have in it and in all; NULL when none is. */
+extern const KpxSource *kpx_registered_user_kind(const KpxRegistry *registry, KpxIdKind *kind);
 
 /*
  * An argument that is a user's id, as the text that stands for it in our tables: text is read

@@ -13,13 +13,19 @@
 #include "recommendation.h"
 
 static void
-put_count(FunctionCallInfo fcinfo, const char *relation, uint64 removed)
+put_row(FunctionCallInfo fcinfo, const char *relation, uint64 removed, bool kept)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum values[2] = {CStringGetTextDatum(relation), Int64GetDatum((int64) removed)};
-	bool nulls[2] = {false, false};
+	bool nulls[2] = {false, kept};
 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_count(FunctionCallInfo fcinfo, const char *relation, uint64 removed)
+{
+	put_row(fcinfo, relation, removed, false);
 }
 
 /* Deletes this user's rows; inside kpx_catalog_begin. Feedback hangs on slates and names no user itself. */
@@ -49,6 +55,22 @@ delete_rows(FunctionCallInfo fcinfo, const char *user_id)
 	}
 }
 
+/*
+ * Recommendation views are tables of their owners. One that cannot be written just now is reported, and does not
+ * undo the rest: the user has rights, and the owner of a table must not have a veto. The tombstone, which
+ * is committed with this, makes the next refresh take the rows out.
+ */
+static void
+forget_views(FunctionCallInfo fcinfo, const char *user_id)
+{
+	List *kept;
+	ListCell *lc;
+
+	put_count(fcinfo, "recommendation views", kpx_recommendations_forget(user_id, &kept));
+	foreach (lc, kept)
+		put_row(fcinfo, lfirst(lc), 0, true);
+}
+
 PG_FUNCTION_INFO_V1(kpx_forget_user);
 Datum
 kpx_forget_user(PG_FUNCTION_ARGS)
@@ -56,7 +78,6 @@ kpx_forget_user(PG_FUNCTION_ARGS)
 	KpxCatalog catalog;
 	KpxRegistry *registry = kpx_registry();
 	char *user_id;
-	KpxIdKind kind;
 
 	InitMaterializedSRF(fcinfo, 0);
 	PreventCommandIfReadOnly("kpx_forget_user()");
@@ -69,13 +90,11 @@ kpx_forget_user(PG_FUNCTION_ARGS)
 	user_id = kpx_user_text(registry, PG_GETARG_DATUM(0), get_fn_expr_argtype(fcinfo->flinfo, 0));
 	kpx_lock_all_users(false);
 	kpx_lock_user(user_id);
-	if (!kpx_registered_user_kind(registry, &kind))
-		kind = KPX_ID_TEXT;
-	put_count(fcinfo, "recommendation views", kpx_recommendations_forget(kind, kpx_id_from_text(kind, user_id)));
 	kpx_catalog_begin(&catalog, false);
 	kpx_bury(user_id);
 	KPX_FAULT("bury");
 	delete_rows(fcinfo, user_id);
 	kpx_catalog_end(&catalog);
+	forget_views(fcinfo, user_id);
 	return (Datum) 0;
 }

@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "forget.h"
 #include "registry.h"
 
 /* Kinds of events after which an item is no offer any more. */
@@ -384,6 +385,26 @@ require_same_item_kind(KpxModule *module, Oid relation, const char *column)
 				 errhint("Register a view that casts it.")));
 }
 
+/*
+ * Users are one and the same in all modules, so their ids are of one kind: consent, caps and forgetting are by id.
+ * Of two that add the first sources at once either may be the odd one; kpx_train says so then.
+ */
+static void
+require_same_user_kind(Oid relation, const char *column)
+{
+	KpxIdKind kind;
+	KpxIdKind registered;
+	const KpxSource *source = kpx_registered_user_kind(kpx_registry(), &registered);
+
+	if (source && kpx_id_kind(require_column(relation, column), &kind) && kind != registered)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation %s holds %s ids of users, those of %s are %s ids", column, relation_name(relation),
+						kpx_id_kind_name(kind), source->relation_name, kpx_id_kind_name(registered)),
+				 errdetail("Users are the same in all modules: consent, caps and kpx_forget_user go by one id."),
+				 errhint("Register a view that has the users' ids of the other sources, or casts them.")));
+}
+
 PG_FUNCTION_INFO_V1(kpx_add_events);
 Datum
 kpx_add_events(PG_FUNCTION_ARGS)
@@ -412,6 +433,7 @@ kpx_add_events(PG_FUNCTION_ARGS)
 	require_id_column(relation, user_id);
 	require_id_column(relation, item_id);
 	require_same_item_kind(module, relation, item_id);
+	require_same_user_kind(relation, user_id);
 	if (occurred_at)
 		require_time_column(relation, occurred_at);
 	if (value)

@@ -36,14 +36,17 @@ typedef struct KpxRefreshed
 /* Views of a module (NULL: of all); those whose table somebody dropped are taken off the list. */
 extern KpxRecommendation *kpx_recommendations(const char *module, int *n);
 
-/* Brings one up to date, as its owner. 55P03 when another session does; errors of kpx_recommend_for. */
-extern KpxRefreshed kpx_recommendation_refresh(const KpxRecommendation *what);
+/*
+ * Brings one up to date, as its owner, who is looked up again: what was read may be old. Errors: 55P03 when another
+ * session does, 42501 when it was given away, 42P01 when it was dropped; those of kpx_recommend_for.
+ */
+extern KpxRefreshed kpx_recommendation_refresh(KpxRecommendation *what);
 
 /*
- * Deletes a user's rows from all recommendation views, whoever owns them, each as the owner of its table; returns
- * how many. The caller holds kpx_lock_all_users, so that no refresh brings them back. Who may ask is the caller's to decide.
+ * Deletes a user's rows (id as text) from all recommendation views, whoever owns them, each as the owner of its table; returns
+ * how many. kept: names of those tables (char *) that could not be written, each with a WARNING. The caller holds kpx_lock_all_users, so that no refresh brings them back. Who may ask is the caller's to decide.
  */
-extern uint64 kpx_recommendations_forget(KpxIdKind kind, KpxId user);
+extern uint64 kpx_recommendations_forget(const char *user_id, List **kept);
 
 /* schema.name of a relation, quoted. */
 extern char *kpx_qualified_name(Oid relation);

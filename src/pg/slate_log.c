@@ -20,6 +20,8 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
+
 /* ------------------------------------------------------------ partitions */
 
 /* Year and month of a moment, UTC. */
@@ -289,8 +291,8 @@ PG_FUNCTION_INFO_V1(kpx_expire_impressions);
 Datum
 kpx_expire_impressions(PG_FUNCTION_ARGS)
 {
-	Oid types[] = {INTERVALOID};
-	Datum values[] = {PG_GETARG_DATUM(0)};
+	Oid types[] = {INTERVALOID, TIMESTAMPTZOID};
+	Datum values[] = {PG_GETARG_DATUM(0), TimestampTzGetDatum(kpx_transaction_start())};
 	MemoryContext context = CurrentMemoryContext;
 	KpxRegistry *registry = kpx_registry();
 	KpxCatalog catalog;
@@ -303,7 +305,7 @@ kpx_expire_impressions(PG_FUNCTION_ARGS)
 	for (int m = 0; m < registry->n_modules; m++)
 		kpx_require_owner(registry->modules[m].owner, "module", registry->modules[m].name);
 	kpx_catalog_begin(&catalog, false);
-	kpx_catalog_execute("SELECT (date_trunc('month', (now() - $1) AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC', $1 >= '0'::interval", 1, types, values,
+	kpx_catalog_execute("SELECT (date_trunc('month', ($2 - $1) AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC', $1 >= '0'::interval", 2, types, values,
 						NULL, true);
 	until = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
 	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null)))

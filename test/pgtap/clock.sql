@@ -1,7 +1,7 @@
 -- Simulated time: caps, feedback and attribution see it, and exploration can be repeated.
 \set QUIET on
 BEGIN;
-SELECT plan(13);
+SELECT plan(15);
 \ir fixture.psql
 SELECT model FROM kpx_train(ARRAY['courses', 'products', 'videos'], params => app.small()) \g /dev/null
 SELECT kpx_set_policy(params => '{"epsilon": 1, "top": 15, "caps": {"n": 2, "per": "1 day"}}') \g /dev/null
@@ -29,6 +29,9 @@ INSERT INTO app.orders SELECT 2, 3, '2027-03-02 10:00+00';
 SELECT is((SELECT sum(events) FROM kpx_attribute('1 hour')), 1::numeric, 'events up to the moment are attributed');
 INSERT INTO app.orders SELECT 2, 3, '2027-03-03 10:00+00';
 SELECT is((SELECT sum(events) FROM kpx_attribute('1 hour')), 1::numeric, 'later ones are not yet');
+SELECT is(kpx_expire_impressions('2 months'), 0::bigint, 'impressions of yesterday stay');
+SELECT app.at('2027-06-15 10:00+00') \g /dev/null
+SELECT is(kpx_expire_impressions('2 months'), 1::bigint, 'they expire by the simulated clock');
 RESET kpxrec.simulated_time;
 SELECT is((SELECT count(DISTINCT app.slate(3)) > 5 FROM generate_series(1, 20)), true, 'without it every slate is drawn anew');
 CREATE ROLE kpx_test_clock;

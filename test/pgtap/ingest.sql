@@ -2,7 +2,7 @@
 BEGIN;
 SET kpxrec.min_users = 1; -- a few users are enough here
 SET client_min_messages = warning;
-SELECT plan(41);
+SELECT plan(42);
 CREATE SCHEMA app;
 CREATE TABLE app.items (id bigint PRIMARY KEY);
 INSERT INTO app.items SELECT generate_series(1, 9);
@@ -98,6 +98,7 @@ BEGIN
 	EXECUTE format('INSERT INTO app.ti SELECT unnest(%L::text[])::%s', ids, item_type);
 	EXECUTE format('INSERT INTO app.te SELECT %s::%s, i::%s FROM generate_series(1, 3) u, unnest(%L::text[]) WITH ORDINALITY x(i, n) WHERE u <> n',
 		CASE user_type WHEN 'uuid' THEN 'md5(u::text)' ELSE 'u' END, user_type, item_type, ids);
+	PERFORM kpx_drop_module(module) FROM kpx_modules;
 	PERFORM kpx_add_module('types', 'app.ti', 'id');
 	PERFORM kpx_add_events('types', 'app.te', 'purchase', 'u', 'i');
 	got := app.trained('types');
@@ -110,6 +111,7 @@ END $$;
 SELECT is(app.types(u, i), '3 users, 3 items, 6 interactions: true ' || CASE i WHEN 'varchar' THEN 'character varying' ELSE i END, format('%s users, %s items', u, i))
 FROM (VALUES ('smallint', 'smallint'), ('integer', 'integer'), ('bigint', 'bigint'), ('text', 'text'), ('varchar', 'varchar'), ('uuid', 'uuid'),
 	('bigint', 'text'), ('uuid', 'integer'), ('text', 'uuid')) t(u, i);
+ROLLBACK TO clean;
 
 -- integers are one kind, whatever their width; kinds of users must agree over modules
 CREATE TABLE app.s (u smallint, i smallint);
@@ -119,8 +121,11 @@ SELECT is(app.trained('m'), '2 users, 3 items, 4 interactions', 'smallint and bi
 CREATE TABLE app.t (u text, i bigint);
 INSERT INTO app.t VALUES ('1', 1);
 SELECT kpx_add_module('n', 'app.items', 'id');
+SELECT matches(app.error($$SELECT kpx_add_events('n', 'app.t', 'view', 'u', 'i')$$), '^42804 .*text ids of users, those of app.e are integer ids', 'text and integer users do not mix');
+ALTER TABLE app.t ALTER u TYPE bigint USING u::bigint;
 SELECT kpx_add_events('n', 'app.t', 'view', 'u', 'i');
-SELECT is(left(app.error($$SELECT app.trained('m', 'n')$$), 5), '42804', 'text and integer users do not mix');
+ALTER TABLE app.t ALTER u TYPE text;
+SELECT is(left(app.error($$SELECT app.trained('m', 'n')$$), 5), '42804', 'nor when a type was changed later');
 ROLLBACK TO clean;
 INSERT INTO app.e VALUES (-9223372036854775808, 9223372036854775807, NULL, 1), (9223372036854775807, -9223372036854775808, NULL, 1);
 SELECT is(app.trained('m'), '4 users, 4 items, 5 interactions', 'the smallest and largest bigint');
@@ -128,6 +133,7 @@ ROLLBACK TO clean;
 CREATE TABLE app.ti (id text);
 CREATE TABLE app.te (u text, i text);
 INSERT INTO app.te VALUES ('a', 'A'), ('a', 'a'), ('a', 'a '), ('A', E'e\u0301'), ('A', E'\u00e9'), ('', '');
+SELECT kpx_drop_module(module) FROM kpx_modules;
 SELECT kpx_add_module('txt', 'app.ti', 'id');
 SELECT kpx_add_events('txt', 'app.te', 'view', 'u', 'i') AS txt \gset
 SELECT is(app.trained('txt'), '3 users, 6 items, 6 interactions', 'text ids are told apart by their bytes');
@@ -145,6 +151,7 @@ SELECT is(app.trained('ci'), '3 users, 3 items, 4 interactions', 'users and item
 SELECT results_eq($$SELECT item_id FROM kpx_explain('ann'::text, 'ci', 'x'::text)$$, $$VALUES ('x')$$, 'a user has her own history');
 SELECT results_eq($$SELECT DISTINCT reason FROM kpx_recommend_for(ARRAY['ANN'], 'ci')$$, $$VALUES ('ci/y')$$, 'in batches too');
 SELECT set_eq($$SELECT item_id FROM kpx_recommend('ann'::text, 'ci')$$, $$VALUES ('x'), ('y')$$, 'and z is not available because Z is');
+ROLLBACK TO clean;
 
 -- integer ids lie in an array as far as they are dense, and in a hash table else: neither twice nor lost
 TRUNCATE app.e;

@@ -267,9 +267,11 @@ INSERT INTO app.blind VALUES ('a', 1), ('A', 2), ('b', 1);
 INSERT INTO app.danish SELECT * FROM app.blind;
 CREATE TABLE app.texts (u text COLLATE app.blind, age int);
 INSERT INTO app.texts VALUES ('a', 3), ('A', 99);
+SAVEPOINT texts;
+SELECT kpx_drop_module(module) FROM kpx_modules \g /dev/null
 SELECT kpx_add_module('texts', 'app.courses', 'id') \g /dev/null
 SELECT kpx_add_events('texts', 'app.blind', 'x', 'u', 'i'), kpx_add_events('texts', 'app.danish', 'x', 'u', 'i') \g /dev/null
-SELECT kpx_add_user_attributes('app.texts', 'u', ARRAY['age']) AS texts \gset
+SELECT kpx_add_user_attributes('app.texts', 'u', ARRAY['age']) \g /dev/null
 SELECT is((SELECT string_agg(user_id || (SELECT events FROM kpx_behaviour(profile) WHERE kind IS NULL), ' ') FROM kpx_profiles(ARRAY['texts'])), 'A2 a2 b2', 'A and a are two users, their columns'' collations may differ');
 SELECT is(kpx_user_profile('a', ARRAY['texts']) -> 'interests' -> 'texts' ->> 'item:texts/2', NULL, 'a profile has nothing of another user');
 SELECT is(kpx_user_profile('A', ARRAY['texts']) -> 'behaviour' -> 'texts' ->> 'items', '1', 'one item of A');
@@ -277,7 +279,7 @@ SELECT is(kpx_user_profile('a', ARRAY['texts']) -> 'basic', '{"age": 3}', 'attri
 SELECT is(kpx_user_profile('A', ARRAY['texts']) -> 'basic', '{"age": 99}', 'attributes of A');
 SELECT results_eq($$SELECT user_id, round(similarity::numeric, 9) FROM kpx_similar_users('a', modules => ARRAY['texts'])$$, $$VALUES ('b', 1::numeric), ('A', 0)$$, 'b is like a, A is not');
 SELECT is((SELECT count(*) FROM kpx_data_quality('texts') WHERE bad_rows > 0), 0::bigint, 'and nothing is wrong with that');
-SELECT kpx_drop_user_attributes(:texts), kpx_drop_module('texts') \g /dev/null
+ROLLBACK TO texts;
 
 -- read only
 SET LOCAL transaction_read_only = on;

@@ -82,6 +82,56 @@ $other->query_safe('COMMIT');
 $late->finish;
 is($out, "\n\n", 'a slate that comes while a user is being forgotten is not logged');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM kpx.slate WHERE user_id IN ('17', '18')}), 0, 'nothing of either is left');
+
+# clicks and attribution of somebody who is being forgotten
+$node->safe_psql('postgres', q{
+	ALTER TABLE app.enrolments ADD at timestamptz;
+	SELECT kpx_drop_events(source_id) FROM kpx_event_sources WHERE module = 'courses';
+	SELECT kpx_add_events('courses', 'app.enrolments', 'purchase', 'user_id', 'course_id', occurred_at => 'at')});
+my $n_forgotten = 19;
+foreach my $write (q{SELECT kpx_feedback(%d, '%s', 'click')}, q{SELECT sum(attributed) FROM kpx_attribute()})
+{
+	$n_forgotten++;
+	my $name = $write =~ /(kpx_\w+)/ ? $1 : '';
+	(my $shown = $slate) =~ s/'18'/'$n_forgotten'/;
+	$shown =~ s/slate_id FROM/slate_id || ' ' || item_id FROM/;
+	my ($id, $item) = split / /, (split /\n/, $node->safe_psql('postgres', $shown))[0];
+	my $feedback = sprintf($write, $id, $item);
+	$node->safe_psql('postgres', "INSERT INTO app.enrolments SELECT '$n_forgotten', i.item_id::int, clock_timestamp() FROM kpx.impression i JOIN kpx.module m ON m.id = i.module_id WHERE i.slate_id = $id AND m.name = 'courses'");
+	$other->query_safe("BEGIN; SELECT kpx_forget_user('$n_forgotten');");
+	my $late = start_psql($node, $feedback, \$out, \$err);
+	$node->poll_query_until('postgres', qq{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%$name%'})
+	  or die "$name does not wait";
+	$other->query_safe('COMMIT');
+	$late->finish;
+	is($node->safe_psql('postgres', "SELECT count(*) FROM kpx.feedback WHERE slate_id = $id"), 0, "nothing comes from $name while a user is being forgotten");
+}
+
+# owners of recommendation tables have no veto
+$node->safe_psql('postgres', q{
+	CREATE ROLE owner; GRANT USAGE ON SCHEMA app TO owner; GRANT SELECT ON ALL TABLES IN SCHEMA app TO owner; CREATE SCHEMA bi AUTHORIZATION owner;
+	SELECT kpx_grant('owner', 'train');
+	SET ROLE owner;
+	SELECT kpx_create_recommendation_view('courses', 2, 'bi.raises'), kpx_create_recommendation_view('courses', 2, 'bi.keeps'),
+		kpx_create_recommendation_view('courses', 2, 'bi.locked'), kpx_create_recommendation_view('courses', 2, 'bi.hides'), kpx_create_recommendation_view('courses', 2, 'bi.good');
+	CREATE FUNCTION bi.no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$I will not$$; END';
+	CREATE FUNCTION bi.skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+	CREATE TRIGGER no BEFORE DELETE ON bi.raises_rows FOR EACH ROW EXECUTE FUNCTION bi.no();
+	CREATE TRIGGER skip BEFORE DELETE ON bi.keeps_rows FOR EACH ROW EXECUTE FUNCTION bi.skip();
+	ALTER TABLE bi.hides_rows ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE bi.hides_rows FORCE ROW LEVEL SECURITY});
+$other->query_safe('BEGIN; LOCK TABLE bi.locked_rows IN SHARE MODE');
+my ($code, $rows, $warnings) = $node->psql('postgres', q{SELECT relation, removed FROM kpx_forget_user('30') WHERE relation ~ '^recommendation|bi' ORDER BY relation});
+is($code, 0, 'a user is forgotten');
+is($rows, "bi.hides_rows|\nbi.keeps_rows|\nbi.locked_rows|\nbi.raises_rows|\nrecommendation views|2", 'what is still there is named');
+like($warnings, qr/raises_rows: I will not/, 'with its reason: an error');
+like($warnings, qr/keeps_rows: a trigger of table bi.keeps_rows keeps the rows/, 'a trigger');
+like($warnings, qr/locked_rows: canceling statement due to lock timeout/, 'a lock');
+like($warnings, qr/hides_rows: query would be affected by row-level security/, 'a policy');
+$other->query_safe('ROLLBACK');
+$node->safe_psql('postgres', q{SET ROLE owner; DROP TRIGGER no ON bi.raises_rows; DROP TRIGGER skip ON bi.keeps_rows; ALTER TABLE bi.hides_rows NO FORCE ROW LEVEL SECURITY;
+	SELECT kpx_refresh_recommendations('courses')});
+is($node->safe_psql('postgres', join(' UNION ALL ', map { "SELECT user_id FROM bi.${_}_rows WHERE user_id = '30'" } qw(raises keeps locked hides good))), '', 'the next refresh takes the rest out');
 $other->quit;
 my ($ret, $stdout, $stderr) = $node->psql('postgres', q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT kpx_forget_user('19')});
 like($stderr, qr/kpx_forget_user must run at isolation level READ COMMITTED/, 'an older snapshot is refused');

@@ -35,6 +35,19 @@ is($new, $node->safe_psql('postgres', q{SELECT u, rank, item_id, score, reason F
 	ORDER BY u, rank}), 'all of them');
 
 # dump and restore: the view, its rows, its rights, and that it is to be refreshed
+# given away while a refresh waits for it: whose it is then counts, and not whose it was
+$node->safe_psql('postgres', q{SET ROLE analyst; SELECT kpx_create_recommendation_view('courses', 2, 'bi.given')});
+my $giver = $node->background_psql('postgres');
+$giver->query_safe('BEGIN; ALTER TABLE bi.given_rows OWNER TO bi; ALTER TABLE bi.given_rows RENAME TO taken');
+my ($refreshed, $failure) = ('', '');
+my $refresh = start_psql($node, q{SET ROLE analyst; SELECT view FROM kpx_refresh_recommendations('courses')}, \$refreshed, \$failure);
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%kpx_refresh_recommendations%'})
+  or die 'the refresh does not wait';
+$giver->query_safe('COMMIT');
+$giver->quit;
+$refresh->finish;
+like($failure, qr/must be owner of recommendation view "bi.given".*It was given to role "bi" just now/s, 'a refresh does not write as an owner of old');
+$node->safe_psql('postgres', 'DROP TABLE bi.taken CASCADE');
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $node->command_ok([ 'pg_dump', '-F', 'custom', '-f', "$dir/dump", '-d', $node->connstr('postgres') ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');

@@ -2,9 +2,10 @@
  * grant.c
  *	  kpx_grant: rights to execute functions, by level.
  *
- * What everybody may do is read: answers, and views that show what one owns or may read. Everything
- * else is not for PUBLIC. Which level a function is for follows from the two lists below; what is in neither is for
- * those who train. The functions themselves still ask who owns what and who may read the tables.
+ * What everybody may do is read: answers, and views that show what one owns or may read. Which level a
+ * function is for follows from the two lists below; of what is in neither, the VOLATILE ones, which write or train, are for
+ * those who train, and the others for PUBLIC. What somebody has granted or revoked since does not change a level.
+ * The functions themselves still ask who owns what and who may read the tables.
  */
 #include "kpxrec.h"
 
@@ -13,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "utils/acl.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
 typedef enum Level
@@ -44,11 +44,13 @@ among(const char *const *names, const char *name)
 }
 
 static Level
-level_of(const char *name, bool is_public)
+level_of(const char *name, char volatility)
 {
-	return among(serve, name) ? LEVEL_SERVE : among(admin, name) ? LEVEL_ADMIN
-										  : is_public            ? LEVEL_PUBLIC
-																 : LEVEL_TRAIN;
+	if (among(serve, name))
+		return LEVEL_SERVE;
+	if (among(admin, name))
+		return LEVEL_ADMIN;
+	return volatility == PROVOLATILE_VOLATILE ? LEVEL_TRAIN : LEVEL_PUBLIC;
 }
 
 PG_FUNCTION_INFO_V1(kpx_function_level);
@@ -56,13 +58,10 @@ Datum
 kpx_function_level(PG_FUNCTION_ARGS)
 {
 	char *name = get_func_name(PG_GETARG_OID(0));
-	Datum is_public;
 
 	if (name == NULL)
 		PG_RETURN_NULL();
-	is_public = DirectFunctionCall3(has_function_privilege_name_id, DirectFunctionCall1(namein, CStringGetDatum("public")),
-									PG_GETARG_DATUM(0), CStringGetTextDatum("EXECUTE"));
-	PG_RETURN_TEXT_P(cstring_to_text(level_names[level_of(name, DatumGetBool(is_public))]));
+	PG_RETURN_TEXT_P(cstring_to_text(level_names[level_of(name, func_volatile(PG_GETARG_OID(0)))]));
 }
 
 static Level
@@ -86,11 +85,11 @@ grantee(const char *role)
 	return pstrdup(quote_identifier(role));
 }
 
-/* The extension's functions as (signature, name, whether PUBLIC may execute it); inside kpx_catalog_begin. */
+/* The extension's functions as (signature, name, volatility); inside kpx_catalog_begin. */
 static void
 read_functions(void)
 {
-	kpx_catalog_execute("SELECT p.oid::regprocedure::text, p.proname::text, has_function_privilege('public', p.oid, 'EXECUTE')"
+	kpx_catalog_execute("SELECT p.oid::regprocedure::text, p.proname::text, p.provolatile"
 						" FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'"
 						" JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'kpxrec'"
 						" WHERE p.pronamespace <> 'kpx'::regnamespace ORDER BY 1",
@@ -114,9 +113,9 @@ kpx_grant(PG_FUNCTION_ARGS)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool null;
-		bool is_public = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &null));
+		char volatility = DatumGetChar(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &null));
 
-		if (level_of(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2), is_public) <= level)
+		if (level_of(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2), volatility) <= level)
 			signatures[n++] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 	}
 	for (int i = 0; i < n; i++)

@@ -2,12 +2,12 @@
 -- whether any of their code ever ran.
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(67);
+SELECT plan(71);
 \ir fixture.psql
+-- as CREATE EXTENSION leaves it: the fixture gives more
 DO $$DECLARE f regprocedure; BEGIN
-	-- as CREATE EXTENSION leaves it: the fixture gives more
 	FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid
-		WHERE e.extname = 'kpxrec' AND p.pronamespace <> 'kpx'::regnamespace AND (p.provolatile = 'v' OR p.proname = 'kpx_consent_of') LOOP
+		WHERE e.extname = 'kpxrec' AND p.pronamespace <> 'kpx'::regnamespace AND kpx.function_level(p.oid) <> 'public' LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 	END LOOP;
 END$$;
@@ -39,6 +39,18 @@ SELECT is_empty($$SELECT f FROM functions WHERE level <> 'public' AND has_functi
 SELECT is_empty($$SELECT f FROM functions WHERE (level IN ('train', 'admin') AND has_function_privilege('tap_serve', f, 'EXECUTE')) OR (level = 'admin' AND has_function_privilege('tap_train', f, 'EXECUTE'))$$,
 	'no level has what is above it');
 SELECT is_empty($$SELECT f FROM functions WHERE NOT has_function_privilege('tap_admin', f, 'EXECUTE')$$, 'an admin has all');
+SELECT is(kpx_grant('tap_serve', 'serve'), (SELECT count(*)::int FROM functions WHERE level IN ('public', 'serve')) + (SELECT count(*)::int FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+	AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'kpxrec' WHERE p.pronamespace <> 'kpx'::regnamespace AND (p.prokind <> 'f' OR p.prorettype = 'cstring'::regtype)),
+	'granting again grants the same');
+SELECT is_empty($$SELECT f, a.grantee, count(*) FROM functions JOIN pg_proc p ON p.oid = f, aclexplode(p.proacl) a GROUP BY 1, 2 HAVING count(*) > 1$$, 'and nothing twice');
+-- what was granted or revoked by hand does not move a level
+SAVEPOINT by_hand;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC, tap_serve;
+SELECT kpx_grant('public', 'train'), kpx_grant('tap_serve', 'serve') \g /dev/null
+SELECT is_empty($$SELECT f FROM functions WHERE level <> kpx.function_level(f)$$, 'levels are what they were');
+SELECT is_empty($$SELECT f FROM functions JOIN pg_proc p ON p.oid = f WHERE (level IN ('public', 'serve')) <> EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'tap_serve'::regrole)$$,
+	'and who serves gets what they always get');
+ROLLBACK TO by_hand;
 
 -- calling what one may not: refused before anything is looked at
 SET ROLE tap_nobody;

@@ -1,6 +1,6 @@
 -- catalog: lint of what CREATE EXTENSION made.
 BEGIN;
-SELECT plan(23);
+SELECT plan(28);
 CREATE TEMP VIEW members AS
 SELECT p.oid::regprocedure::text AS signature, p.*, n.nspname
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -39,6 +39,16 @@ SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND prop
 SELECT is_empty($$SELECT signature FROM members WHERE proname IN ('kpx_recommend', 'kpx_recommend_from', 'kpx_recommend_for', 'kpx_similar', 'kpx_score', 'kpx_explain', 'kpx_rules_for', 'kpx_item_factors')
 	AND (provolatile <> 's' OR proparallel <> 'r' OR proisstrict)$$, 'answers are STABLE, PARALLEL RESTRICTED, not strict (defaults are NULL)');
 -- privileges
+SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE provolatile = 's' AND prokind = 'f' AND nspname <> 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$,
+	ARRAY['kpx_audience', 'kpx_best_params', 'kpx_data_quality', 'kpx_evaluate_policy', 'kpx_explain', 'kpx_explain_slate', 'kpx_export_model', 'kpx_health', 'kpx_item_factors',
+		'kpx_model_for', 'kpx_policy_settings', 'kpx_profiles', 'kpx_ranker_report', 'kpx_recommend', 'kpx_recommend_for', 'kpx_recommend_from', 'kpx_report', 'kpx_rules_for', 'kpx_score',
+		'kpx_segment_of', 'kpx_similar', 'kpx_similar_users', 'kpx_trending', 'kpx_user_profile', 'kpx_version'], 'PUBLIC reads by these, and by no other: each was thought about');
+SELECT is_empty($$SELECT signature, kpx.function_level(oid) FROM members WHERE nspname <> 'kpx' AND has_function_privilege('public', oid, 'EXECUTE') <> (kpx.function_level(oid) = 'public')$$,
+	'what PUBLIC may execute is what its level says');
+SELECT is_empty($$SELECT proname FROM members WHERE nspname <> 'kpx' GROUP BY 1 HAVING count(DISTINCT kpx.function_level(oid)) <> 1$$, 'all forms of a function have one level');
+SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE kpx.function_level(oid) = 'admin'$$, ARRAY['kpx_set_consent', 'kpx_consent_of', 'kpx_require_consent',
+	'kpx_add_consent_source', 'kpx_drop_consent_source', 'kpx_add_user_attributes', 'kpx_forget_user', 'kpx_publish', 'kpx_grant', 'kpx_stat_reset'], 'admins speak for users and for the database');
+SELECT set_eq($$SELECT DISTINCT proname::text FROM members WHERE kpx.function_level(oid) = 'serve'$$, ARRAY['kpx_recommend_slate', 'kpx_feedback'], 'who serves writes what was shown, and what came of it');
 SELECT is_empty($$SELECT signature FROM members WHERE provolatile = 'v' AND nspname <> 'kpx' AND has_function_privilege('public', oid, 'EXECUTE')$$, 'what writes or trains is not for PUBLIC');
 SELECT is_empty($$SELECT signature FROM members WHERE prosecdef$$, 'no function runs with its owner''s rights');
 SELECT is_empty($$SELECT signature FROM members m JOIN pg_roles r ON r.oid = m.proowner WHERE NOT r.rolsuper AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')$$, 'C functions belong to superusers');

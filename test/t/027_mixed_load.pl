@@ -109,8 +109,9 @@ foreach my $type (sort keys %$late)
 {
 	next if !defined $early->{$type};
 	diag("$type: " . ($type eq 'segments' ? '' : 'largest, kB, ') . "$early->{$type} after a third, $late->{$type} at the end");
-	# each of 16 sessions may still have a model that the cache let go
-	cmp_ok($late->{$type}, '<=', $early->{$type} + ($type eq 'segments' ? 16 : 6 * 1024), "$type did not grow");
+	# a model stays in one of the cache's 64 places until that is wanted, and each of 16 sessions may have one more that the cache let go:
+	# a leak of a segment a model shows when LOAD_SECONDS are enough for more models than that
+	cmp_ok($late->{$type}, '<=', $type eq 'segments' ? 64 + 16 : $early->{$type} + 6 * 1024, "$type did not grow");
 }
 as_app($node, "SELECT kpx_pause('train'); SELECT kpx_pause('attribute')");
 wait_for($node, 'the last run', "SELECT count(*) = 0 FROM kpx_job_runs WHERE status = 'running'");
